@@ -1,0 +1,108 @@
+# One archive of everything that is not a main, so that a program or a test links only what it calls.
+#   make CC=clang     another compiler      make SAN=1     with ASan and UBSan      make COV=1     counting lines
+CC       := gcc
+MODE     := $(if $(SAN),san,$(if $(COV),cov,release))
+BUILD    := build/$(notdir $(CC))-$(MODE)
+LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl
+WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wstrict-prototypes \
+            -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual \
+            -Wswitch-enum -Wimplicit-fallthrough -Werror
+# _GNU_SOURCE: getrandom, accept4 and pthread names are Linux; the code is for Linux.
+override CFLAGS  += -std=c17 -D_GNU_SOURCE -O2 -g -I. $(WARN) -MMD -MP -fstack-protector-strong -fPIE \
+                    $(shell pkg-config --cflags $(LIBS))
+override LDFLAGS += -pie -Wl,-z,relro,-z,now
+ifdef SAN
+override CFLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+override LDFLAGS += -fsanitize=address,undefined
+else
+override CFLAGS  += -D_FORTIFY_SOURCE=2
+endif
+ifdef COV
+override CFLAGS  += --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
+override LDFLAGS += --coverage
+endif
+
+MAINS    := worker/main.c outbox/main.c ledgerctl/main.c client/demo.c
+SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c dlq/*.c worker/*.c \
+            client/*.c ledgerctl/*.c)) build/gen/migrations.c
+PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledgerctl ledger-demo)
+UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
+BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+REPLAY   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+OBJECT    = $(patsubst %.c,$(BUILD)/%.o,$(1))
+ARCHIVE  := $(BUILD)/all.a
+LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $^
+PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
+ALL      := $(shell pkg-config --libs $(LIBS)) -lpthread -lm
+
+.PHONY: help build run up down test unit integration fuzz lint format coverage bench clean objects tests
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+build: setup-build ## the programs, in build/gcc-release/bin
+	@$(MAKE) --no-print-directory programs
+.PHONY: programs setup-build
+programs: $(PROGRAMS)
+objects: $(ARCHIVE)
+tests: $(UNIT) $(INTEGRATION) $(REPLAY)
+setup-build:
+	@scripts/setup build
+run: ## everything on one screen, until Ctrl-C (DEMO_SECONDS=n ends by itself)
+	@scripts/setup run && $(MAKE) --no-print-directory programs && scripts/run
+up: ## the same in the background; addresses in .run/env
+	@scripts/setup run && $(MAKE) --no-print-directory programs && scripts/run --background
+down: ## ends it
+	@scripts/run --down
+test: ## every test, on private servers
+	@scripts/setup test && scripts/test
+unit: $(UNIT) ## the tests that need no server
+	@set -e; for test in $(UNIT); do $$test; done
+integration: ## the tests on real servers alone
+	@scripts/setup test && scripts/test integration
+fuzz: $(FUZZERS) ## each decoder fuzzed for FUZZ_SECONDS (60)
+	@set -e; for fuzzer in $(FUZZERS); do echo "$$fuzzer"; mkdir -p $$fuzzer.corpus; \
+	 $$fuzzer -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=8192 -print_final_stats=1 -verbosity=0 \
+	 -artifact_prefix=$$fuzzer. $$fuzzer.corpus tests/fuzz/corpus/$${fuzzer##*/fuzz_}; done
+lint: ## format, house rules, clang-tidy, shellcheck
+	@scripts/setup lint && scripts/lint
+format: ## formats all C
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+coverage: ## line coverage of protocol/, ledger/ and outbox/; fails under 90%
+	@scripts/setup test && scripts/coverage
+bench: ## the measurements of docs/performance.md, each beside its reference
+	@scripts/setup test && $(MAKE) --no-print-directory programs $(BENCHES) && scripts/bench
+clean: ## what was built
+	rm -rf build
+
+build/gen/migrations.c: $(sort $(wildcard ledger/schema/*.sql)) scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed $@ $(filter %.sql,$^)
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"; $(CC) $(CFLAGS) -c -o $@ $<
+$(ARCHIVE): $(call OBJECT,$(SRCS))
+	@rm -f $@
+	@ar rcs $@ $^
+$(BUILD)/bin/ledger-worker: $(call OBJECT,worker/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-relay: $(call OBJECT,outbox/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledgerctl: $(call OBJECT,ledgerctl/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-demo: $(call OBJECT,client/demo.c) $(ARCHIVE)
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(LINK) $(ALL)
+# The unit tests link no client library: the linker proves that what they test does no I/O.
+$(UNIT): %: %.o $(ARCHIVE)
+	$(LINK) $(PURE) -lcmocka
+$(INTEGRATION): %: %.o $(ARCHIVE)
+	$(LINK) $(ALL) -lcmocka
+$(BENCHES): %: %.o $(ARCHIVE)
+	$(LINK) $(ALL)
+$(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)
+	$(LINK) $(PURE)
+$(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c)
+	@mkdir -p $(@D)
+	clang $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2,$(CFLAGS)) -fsanitize=fuzzer,address,undefined -o $@ $< \
+	 $(filter-out %_amqp.c %_pg.c %_http.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
+.SECONDARY:
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,79 @@
+/*
+ * clock.c - see clock.h.
+ */
+#include "base/clock.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static int64_t read_us(clockid_t clock)
+{
+    struct timespec now;
+    int failed = clock_gettime(clock, &now);
+
+    assert(failed == 0); /* these clocks exist on every Linux */
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t clock_wall_us(void)
+{
+    return read_us(CLOCK_REALTIME);
+}
+
+uint64_t clock_monotonic_us(void)
+{
+    return (uint64_t)read_us(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_monotonic_ms(void)
+{
+    return clock_monotonic_us() / 1000;
+}
+
+void clock_sleep_ms(uint32_t ms)
+{
+    struct timespec duration = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    (void)nanosleep(&duration, NULL); /* interrupted by a signal: that is what a stop wants */
+}
+
+/* getrandom in pages: a system call for each identifier would cost more than the identifier. */
+void random_bytes(void *out, size_t size)
+{
+    static _Thread_local uint8_t page[256];
+    static _Thread_local size_t left;
+    uint8_t *to = out;
+
+    while (size > 0) {
+        if (left == 0) {
+            ssize_t got = getrandom(page, sizeof page, 0);
+            assert(got == (ssize_t)sizeof page); /* never short for up to 256 bytes: getrandom(2) */
+            left = sizeof page;
+        }
+        size_t part = size < left ? size : left;
+        memcpy(to, page + sizeof page - left, part);
+        to += part;
+        size -= part;
+        left -= part;
+    }
+}
+
+void time_format(int64_t wall_us, char text[static TIME_TEXT_SIZE])
+{
+    int64_t seconds = wall_us / 1000000, us = wall_us % 1000000;
+    struct tm parts = {0};
+
+    if (us < 0) {
+        us += 1000000;
+        seconds--;
+    }
+    time_t time = (time_t)seconds;
+    (void)gmtime_r(&time, &parts);
+    (void)snprintf(text, TIME_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
+                   (unsigned)(parts.tm_year + 1900) % 10000u, (unsigned)(parts.tm_mon + 1) % 100u,
+                   (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u,
+                   (unsigned)parts.tm_min % 100u, (unsigned)parts.tm_sec % 100u,
+                   (unsigned)us % 1000000u);
+}

@@ -1,0 +1,142 @@
+/*
+ * command.c - verbs that are commands and queries: from arguments to a call, from the reply to an exit code.
+ */
+#include "base/clock.h"
+#include "ledgerctl/ledgerctl.h"
+#include "protocol/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The verb is the command's word with dashes. */
+static bool type_of_verb(const char *verb, enum command_type *type)
+{
+    char word[32];
+    size_t length = strlen(verb);
+
+    if (length >= sizeof word) return false;
+    for (size_t i = 0; i <= length; i++) word[i] = verb[i] == '-' ? '_' : verb[i];
+    return command_type_parse(text_of(word), type);
+}
+
+static enum exit_code parse_amount(const struct options *options, const char *text,
+                                   struct amount *out)
+{
+    if (!amount_parse(text_of(text), out))
+        return complain(EXIT_USAGE, "'%s' is not an amount; give a decimal such as 12.34, or --minor and"
+                                    " an integer", text);
+    if (options->minor && out->digits > 0)
+        return complain(EXIT_USAGE, "'%s' has decimals; with --minor an amount is an integer", text);
+    out->is_decimal = !options->minor;
+    return EXIT_DONE;
+}
+
+static enum exit_code parse_metadata(const struct options *options, struct codec *codec,
+                                     struct arena *arena, struct bytes *out)
+{
+    char problem[PROBLEM_SIZE];
+    struct bytes json, packed;
+
+    if (options->metadata == NULL) return EXIT_DONE;
+    json = (struct bytes){(const uint8_t *)options->metadata, (uint32_t)strlen(options->metadata)};
+    if (!json_to_msgpack(codec, json, arena, &packed, problem, sizeof problem) ||
+        !msgpack_canonical(codec, packed, arena, out, problem, sizeof problem))
+        return complain(EXIT_USAGE, "--metadata: %s", problem);
+    return EXIT_DONE;
+}
+
+static enum exit_code fill(const struct options *options, char **arguments, struct command *command)
+{
+    command->asset = text_of(options->asset);
+    switch (command->type) {
+    case COMMAND_OPEN_ACCOUNT:
+        command->account = text_of(arguments[0]);
+        if (options->user == NULL || options->asset == NULL)
+            return complain(EXIT_USAGE, "open-account needs --user and --asset");
+        command->user_id = text_of(options->user);
+        command->name = text_of(options->name);
+        if (options->kind != NULL && strcmp(options->kind, "system") == 0)
+            command->kind = ACCOUNT_SYSTEM;
+        else if (options->kind != NULL && strcmp(options->kind, "user") != 0)
+            return complain(EXIT_USAGE, "--kind is user or system");
+        return EXIT_DONE;
+    case COMMAND_DEPOSIT:
+    case COMMAND_WITHDRAW:
+        command->account = text_of(arguments[0]);
+        return parse_amount(options, arguments[1], &command->amount);
+    case COMMAND_TRANSFER:
+        command->from = text_of(arguments[0]);
+        command->to = text_of(arguments[1]);
+        return parse_amount(options, arguments[2], &command->amount);
+    case COMMAND_GET_USER:
+        command->user_id = text_of(arguments[0]);
+        return EXIT_DONE;
+    case COMMAND_GET_ACCOUNT:
+    case COMMAND_GET_BALANCE:
+        command->account = text_of(arguments[0]);
+        return EXIT_DONE;
+    case COMMAND_GET_TRANSACTION:
+        if (!uuid_parse(text_of(arguments[0]), &command->transaction))
+            return complain(EXIT_USAGE, "'%s' is not a transaction's UUID", arguments[0]);
+        return EXIT_DONE;
+    case COMMANDS_COUNT: break;
+    }
+    return complain(EXIT_USAGE, "no such command");
+}
+
+static enum exit_code send(const struct options *options, struct codec *codec,
+                           const struct ledger_call *call)
+{
+    struct ledger_client_options client_options = {.url = options->amqp_url,
+                                                   .prefix = options->prefix,
+                                                   .app_id = options->app_id};
+    struct ledger_client *client;
+    struct reply reply = {0};
+    struct err err = {0};
+    enum exit_code code = EXIT_DONE;
+
+    if (!ledger_client_open(&client, &client_options, &err)) return complain_err(&err);
+    if (options->no_wait) {
+        if (!ledger_client_publish(client, call, 1, &err)) code = complain_err(&err);
+    } else if (!ledger_client_call(client, call, options->timeout_ms, &reply, &err)) {
+        code = complain_err(&err);
+    } else {
+        print_reply(options, codec, &reply);
+        if (reply.result != RESULT_APPLIED) code = EXIT_FAILED;
+    }
+    ledger_client_close(client);
+    return code;
+}
+
+enum exit_code run_command(const struct options *options, const char *verb, char **arguments)
+{
+    struct ledger_call call = {.idempotency_key = text_of(options->key),
+                               .traceparent = text_of(options->traceparent),
+                               .trace_id = text_of(options->trace_id),
+                               .deadline = text_of(options->deadline)};
+    uint8_t random[UUID_RANDOM_SIZE];
+    char key[UUID_TEXT_SIZE];
+    struct codec *codec = NULL;
+    struct arena arena = {0};
+    struct err err = {0};
+    enum exit_code code;
+
+    if (!type_of_verb(verb, &call.command.type)) return complain(EXIT_USAGE, "no such command");
+    if (command_changes(call.command.type) && options->key == NULL) {
+        random_bytes(random, sizeof random);
+        struct uuid made = uuid_v7((uint64_t)clock_wall_us() / 1000, random);
+        uuid_format(&made, key);
+        call.idempotency_key = text_of(key);
+        (void)fprintf(stderr, "key %s\n", key);
+    }
+    if (!codec_open(&codec, &err) || !arena_open(&arena, 8 << 20, &err)) {
+        code = complain_err(&err);
+    } else {
+        code = fill(options, arguments, &call.command);
+        if (code == EXIT_DONE) code = parse_metadata(options, codec, &arena, &call.command.metadata);
+        if (code == EXIT_DONE) code = send(options, codec, &call);
+    }
+    arena_close(&arena);
+    codec_close(codec);
+    return code;
+}

@@ -1,0 +1,40 @@
+/*
+ * ledgerctl.h - what the parts of the command-line tool share.
+ */
+#ifndef LEDGERCTL_LEDGERCTL_H
+#define LEDGERCTL_LEDGERCTL_H
+
+#include "client/ledger_client.h"
+
+enum exit_code { /* as scripts see them */
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,  /* refused by the ledger, or a check found differences */
+    EXIT_USAGE = 2,
+    EXIT_CONNECT = 5, /* no connection, or no answer in time: try again, with the same key */
+};
+
+enum output { OUTPUT_TABLE, OUTPUT_JSON };
+
+struct options {
+    char amqp_url[512], database_url[512], prefix[33];
+    enum output output;
+    const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent, *deadline;
+    uint32_t timeout_ms;
+    bool minor;   /* AMOUNT is in minor units */
+    bool no_wait; /* publish, wait for the broker's confirm only */
+    bool from_start;
+};
+
+/* Each runs one verb over its arguments (those after the verb that are no options). */
+enum exit_code run_command(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_migrate(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_verify(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
+
+void print_reply(const struct options *options, struct codec *codec, const struct reply *reply);
+/* One line on standard error, "ledgerctl: ...". */
+enum exit_code complain(enum exit_code code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+enum exit_code complain_err(const struct err *err);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * print.c - a reply for a person, or as the JSON that came over the wire.
+ */
+#include "base/clock.h"
+#include "ledgerctl/ledgerctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void line(const char *label, struct text value)
+{
+    if (value.length > 0) printf("%-12s %.*s\n", label, TEXT_ARGS(value));
+}
+
+static void line_time(const char *label, int64_t wall_us)
+{
+    char text[TIME_TEXT_SIZE];
+
+    time_format(wall_us, text);
+    line(label, text_of(text));
+}
+
+static void line_metadata(struct bytes metadata)
+{
+    struct arena arena;
+    struct err err = {0};
+    struct bytes json;
+
+    if (metadata.size == 0 || !arena_open(&arena, 1 << 20, &err)) return;
+    if (msgpack_to_json(metadata, &arena, &json))
+        line("metadata", (struct text){(const char *)json.data, json.size});
+    arena_close(&arena);
+}
+
+static void print_balances(const struct reply *reply)
+{
+    if (reply->balances_count == 0) return;
+    printf("\n%-24s %-6s %20s %20s %20s %10s\n", "ACCOUNT", "ASSET", "BALANCE", "HELD", "AVAILABLE",
+           "SEQ");
+    for (uint32_t i = 0; i < reply->balances_count; i++) {
+        const struct balance_view *view = &reply->balances[i];
+        printf("%-24.*s %-6.*s %20" PRId64 " %20" PRId64 " %20" PRId64 " ", TEXT_ARGS(view->account),
+               TEXT_ARGS(view->asset), view->balance, view->held, view->balance - view->held);
+        if (view->has_seq) printf("%10" PRId64 "\n", view->seq);
+        if (!view->has_seq) printf("%10s\n", "-");
+    }
+}
+
+static void print_found(const struct reply *reply)
+{
+    char id[UUID_TEXT_SIZE], trace[UUID_HEX_SIZE];
+
+    if (reply->user != NULL) {
+        line("user", reply->user->user_id);
+        line("name", reply->user->name);
+        line_time("created", reply->user->created_us);
+        for (uint32_t i = 0; i < reply->user->accounts_count; i++)
+            line("account", reply->user->accounts[i]);
+        if (reply->user->more_accounts) line("account", TEXT_LITERAL("... and more"));
+    }
+    if (reply->account != NULL) {
+        line("account", reply->account->account);
+        line("user", reply->account->user_id);
+        line("asset", reply->account->asset);
+        line("kind", text_of(reply->account->kind == ACCOUNT_SYSTEM ? "system" : "user"));
+        line_time("created", reply->account->created_us);
+        line_metadata(reply->account->metadata);
+    }
+    if (reply->details != NULL) {
+        uuid_format(&reply->details->transaction, id);
+        uuid_format_hex(&reply->details->trace_id, trace);
+        line("transaction", text_of(id));
+        line("type", text_of(command_word(reply->details->type)));
+        line("debit", reply->details->debit);
+        line("credit", reply->details->credit);
+        if (reply->details->amount > 0)
+            printf("%-12s %" PRId64 " %.*s (minor units)\n", "amount", reply->details->amount,
+                   TEXT_ARGS(reply->details->asset));
+        line_time("created", reply->details->created_us);
+        line("trace", text_of(trace));
+        line("key", reply->details->key);
+        line_metadata(reply->details->metadata);
+    }
+}
+
+static void print_table(const struct reply *reply)
+{
+    char id[UUID_TEXT_SIZE], trace[UUID_HEX_SIZE];
+
+    printf("%-12s %s%s\n", "status", status_word(result_status(reply->result)),
+           reply->replayed ? " (replayed: this key was decided before)" : "");
+    line("error", text_of(result_word(reply->result)));
+    if (reply->result != RESULT_APPLIED)
+        line("message", reply->message.length > 0 ? reply->message
+                                                  : text_of(result_sentence(reply->result)));
+    if (reply->has_transaction) {
+        uuid_format(&reply->transaction, id);
+        line("transaction", text_of(id));
+    }
+    line_time("timestamp", reply->timestamp_us);
+    uuid_format_hex(&reply->trace_id, trace);
+    line("trace", text_of(trace));
+    print_found(reply);
+    print_balances(reply);
+}
+
+void print_reply(const struct options *options, struct codec *codec, const struct reply *reply)
+{
+    struct arena arena;
+    struct bytes json;
+    struct err err = {0};
+
+    if (options->output == OUTPUT_TABLE) {
+        print_table(reply);
+        return;
+    }
+    if (!arena_open(&arena, 8 << 20, &err)) return;
+    if (reply_encode(codec, reply, ENCODING_JSON, &arena, &json))
+        printf("%.*s\n", (int)json.size, (const char *)json.data);
+    arena_close(&arena);
+}

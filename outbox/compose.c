@@ -1,0 +1,275 @@
+/*
+ * compose.c - see compose.h. Ensures:
+ *  1. every outcome of this batch owes at least one event, and no repeat owes any;
+ *  2. an event tells the outcome's own figures, so it needs no second read and cannot tell later ones;
+ *  3. what goes into a text column is text, so that no row can keep its batch from being stored.
+ */
+#include "outbox/compose.h"
+
+#include "outbox/dead_letter.h"
+#include "protocol/event.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_ID_SIZE = UUID_TEXT_SIZE + 4, TRACE_HEADERS_MAX = 3, US_PER_S = 1000000 };
+_Static_assert(2 + 1 <= OUTBOX_ROWS_PER_WORK, "two events and a reply, or a dead letter and a reply");
+
+struct composer {
+    const struct batch *batch;
+    const struct compose_options *options;
+    struct codec *codec;
+    struct outbox_row *rows;
+    uint32_t count;
+};
+
+/* --- properties ----------------------------------------------------------------------------------- */
+
+static uint32_t trace_headers(const struct trace *trace, struct text traceparent,
+                              struct header headers[static TRACE_HEADERS_MAX])
+{
+    uint32_t count = 0;
+
+    headers[count++] = (struct header){.name = TEXT_LITERAL("traceparent"), .text = traceparent};
+    if (trace->tracestate.length > 0)
+        headers[count++] =
+            (struct header){.name = TEXT_LITERAL("tracestate"), .text = trace->tracestate};
+    if (trace->verbatim.length > 0)
+        headers[count++] =
+            (struct header){.name = TEXT_LITERAL("x-trace-id"), .text = trace->verbatim};
+    return count;
+}
+
+static bool write_properties(const struct work *work, const char *type, const char *message_id,
+                             enum encoding encoding, int64_t time_us, struct arena *arena,
+                             struct bytes *out)
+{
+    const struct request *request = work->request;
+    struct header headers[TRACE_HEADERS_MAX];
+    char traceparent[TRACEPARENT_SIZE];
+
+    traceparent_format(&request->trace, traceparent);
+    struct properties_out properties = {
+        .content_type = text_of(encoding_content_type(encoding)),
+        .type = text_of(type),
+        .message_id = text_of(message_id),
+        .correlation_id = request->properties.correlation_id,
+        .timestamp_s = time_us / US_PER_S,
+        .headers = headers,
+        .headers_count = trace_headers(&request->trace, text_of(traceparent), headers)};
+    return properties_write(&properties, arena, out);
+}
+
+/* <outcome id>:<suffix> */
+static void message_id_format(const struct work *work, char suffix,
+                              char text[static MESSAGE_ID_SIZE])
+{
+    uuid_format(&work->id, text);
+    text[UUID_TEXT_SIZE - 1] = ':';
+    text[UUID_TEXT_SIZE] = suffix;
+    text[UUID_TEXT_SIZE + 1] = '\0';
+}
+
+/* --- events --------------------------------------------------------------------------------------- */
+
+static bool add_event(struct composer *composer, const struct work *work, uint32_t number,
+                      const struct event *event)
+{
+    enum encoding encoding = composer->options->event_encoding;
+    struct outbox_row *row = &composer->rows[composer->count++];
+    char message_id[MESSAGE_ID_SIZE];
+
+    assert(number < 10);
+    message_id_format(work, (char)('0' + number), message_id);
+    *row = (struct outbox_row){.kind = OUTBOX_EVENT, .destination = text_of(event_word(event->type))};
+    return write_properties(work, event_word(event->type), message_id, encoding,
+                            event->timestamp_us, composer->batch->arena, &row->properties) &&
+           event_encode(composer->codec, event, encoding, composer->batch->arena, &row->body);
+}
+
+/* What every event of this outcome tells. */
+static struct event event_begin(const struct composer *composer, const struct work *work,
+                                enum event_type type)
+{
+    const struct request *request = work->request;
+
+    return (struct event){.type = type,
+                          .transaction = work->id,
+                          .command = request->command.type,
+                          .result = work->outcome.result,
+                          .caller = request->caller,
+                          .key = request->key,
+                          .timestamp_us = composer->batch->now_us,
+                          .trace_id = request->trace.trace_id,
+                          .metadata = request->command.metadata};
+}
+
+static void event_set_account(struct event *event, const struct side *side)
+{
+    const struct account *account = side->account;
+
+    event->account = account->id;
+    event->user_id = account->user_id;
+    event->asset = account->asset->code;
+    event->has_balance = account->kind == ACCOUNT_USER;
+    if (!event->has_balance) return; /* a system account's balance is rolled up later */
+    event->new_balance = side->balance;
+    event->held = side->held;
+    event->seq = side->seq;
+}
+
+static bool is_world(const struct side *side, const struct asset *asset)
+{
+    return side->account == NULL || side->number == asset->world;
+}
+
+/* A side that is the world may have been reached by its number, without its account. */
+static bool side_name(const struct side *side, const struct asset *asset, struct arena *arena,
+                      struct text *out)
+{
+    struct writer writer;
+    struct bytes name;
+
+    if (side->account != NULL) {
+        *out = side->account->id;
+        return true;
+    }
+    writer = writer_in(arena);
+    write_bytes(&writer, "world:", 6);
+    write_bytes(&writer, asset->code.bytes, asset->code.length);
+    if (!writer_keep(&writer, arena, &name)) return false;
+    *out = (struct text){(const char *)name.data, name.size};
+    return true;
+}
+
+static bool add_movement(struct composer *composer, const struct work *work)
+{
+    const struct outcome *outcome = &work->outcome;
+    const struct side *sides[] = {&outcome->debit, &outcome->credit};
+    uint32_t number = 0;
+
+    for (uint32_t i = 0; i < 2; i++) {
+        struct event event = event_begin(composer, work, EVENT_TRANSACTION_CREATED);
+        if (is_world(sides[i], outcome->asset)) continue;
+        event_set_account(&event, sides[i]);
+        event.is_credit = i == 1;
+        event.amount = outcome->amount;
+        if (!side_name(sides[1 - i], outcome->asset, composer->batch->arena, &event.counterparty))
+            return false;
+        if (!add_event(composer, work, number++, &event)) return false;
+    }
+    assert(number > 0); /* no movement has the world on both sides */
+    return true;
+}
+
+static bool add_opened(struct composer *composer, const struct work *work)
+{
+    struct event event = event_begin(composer, work, EVENT_ACCOUNT_OPENED);
+
+    event_set_account(&event, &work->outcome.credit);
+    return add_event(composer, work, 0, &event);
+}
+
+/* Tells what was asked for, as nothing was found or moved. */
+static bool add_rejected(struct composer *composer, const struct work *work)
+{
+    const struct command *command = &work->request->command;
+    struct event event = event_begin(composer, work, EVENT_COMMAND_REJECTED);
+    bool transfers = command->type == COMMAND_TRANSFER;
+
+    event.account = transfers ? command->from : command->account;
+    event.counterparty = transfers ? command->to : (struct text){0};
+    event.user_id = command->user_id;
+    event.asset = command->asset;
+    if (!command->amount.is_decimal) event.amount = command->amount.value;
+    return add_event(composer, work, 0, &event);
+}
+
+static bool add_events(struct composer *composer, const struct work *work)
+{
+    enum command_type type = work->request->command.type;
+
+    if (work->origin != ORIGIN_DECIDED || !command_changes(type)) return true;
+    if (work->outcome.result != RESULT_APPLIED) return add_rejected(composer, work);
+    if (type == COMMAND_OPEN_ACCOUNT) return add_opened(composer, work);
+    return add_movement(composer, work);
+}
+
+/* --- replies and dead letters --------------------------------------------------------------------- */
+
+static bool owes_reply(const struct composer *composer, const struct work *work)
+{
+    struct text reply_to = work->request->properties.reply_to;
+
+    if (work->answered || reply_to.length == 0) return false;
+    return !names_is_own_queue(composer->options->names, reply_to);
+}
+
+static bool add_reply(struct composer *composer, const struct work *work)
+{
+    const struct request *request = work->request;
+    struct arena *arena = composer->batch->arena;
+    struct outbox_row *row = &composer->rows[composer->count];
+    char message_id[MESSAGE_ID_SIZE];
+
+    assert(work->origin != ORIGIN_NONE);
+    if (!owes_reply(composer, work)) return true;
+    composer->count++;
+    message_id_format(work, 'r', message_id);
+    *row = (struct outbox_row){.kind = OUTBOX_REPLY, .destination = request->properties.reply_to};
+    return write_properties(work, "reply", message_id, request->encoding, work->reply.timestamp_us,
+                            arena, &row->properties) &&
+           reply_encode(composer->codec, &work->reply, request->encoding, arena, &row->body);
+}
+
+/* Anyone may publish with a routing key that no text column takes; the header has it as it was. */
+static struct text destination_of(struct text routing_key)
+{
+    bool is_text = routing_key.length > 0 && utf8_is_valid(routing_key) &&
+                   memchr(routing_key.bytes, '\0', routing_key.length) == NULL;
+    return is_text ? routing_key : (struct text){0};
+}
+
+static bool add_dead_letter(struct composer *composer, const struct work *work)
+{
+    const struct incoming *incoming = &work->request->incoming;
+    struct outbox_row *row = &composer->rows[composer->count];
+
+    if (work->origin != ORIGIN_FAULT || incoming->oversized) return true;
+    composer->count++;
+    *row = (struct outbox_row){.kind = OUTBOX_DEAD_LETTER,
+                               .destination = destination_of(incoming->routing_key),
+                               .body = incoming->body};
+    return dead_letter_properties(work, composer->batch->now_us, composer->batch->arena,
+                                  &row->properties);
+}
+
+bool compose_rows(const struct batch *batch, const struct compose_options *options,
+                  struct codec *codec, struct outbox_row *rows, uint32_t *count, struct err *err)
+{
+    struct composer composer = {batch, options, codec, rows, 0};
+
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        const struct work *work = &batch->works[i];
+        if (add_events(&composer, work) && add_dead_letter(&composer, work) &&
+            add_reply(&composer, work))
+            continue;
+        return err_set(err, ERR_REJECT, "could not compose messages: batch too large");
+    }
+    assert(composer.count <= OUTBOX_ROWS_PER_WORK * batch->works_count);
+    *count = composer.count;
+    return true;
+}
+
+bool compose_reply(const struct batch *batch, const struct work *work,
+                   const struct compose_options *options, struct codec *codec,
+                   struct outbox_row *row, bool *owed, struct err *err)
+{
+    struct composer composer = {batch, options, codec, row, 0};
+
+    if (!add_reply(&composer, work))
+        return err_set(err, ERR_REJECT, "could not compose reply: batch too large");
+    *owed = composer.count == 1;
+    return true;
+}

@@ -1,0 +1,309 @@
+/*
+ * relay.c - see relay.h. Invariants:
+ *  1. `confirmed` is what `read` was after some page all of whose messages are confirmed, as are all
+ *     that were sent before it; confirm_cursor alone assigns it;
+ *  2. marks are in the order of their pages, each with the sequence of the last message sent before it;
+ *  3. one page is in hand: the next one is read when its last row is sent and there is room for its mark.
+ *
+ *       saved <= confirmed <= marks <= read
+ */
+#include "outbox/relay.h"
+
+#include "base/clock.h"
+#include "base/confirms.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFIRMS_PER_POLL = 512 };
+
+struct mark { /* the cursor may go to `after` when everything up to this sequence is confirmed */
+    uint64_t sequence;
+    struct cursor after;
+};
+
+struct relay {
+    const struct relay_io *io;
+    uint32_t save_every_ms;
+
+    struct cursor confirmed;
+    bool is_saved;
+    uint64_t saved_at_ms;
+
+    struct cursor read; /* up to the page in hand; its target is "" between two reads */
+    bool is_reading;    /* the stream is open: rows may follow the page in hand */
+    bool read_moved;    /* since `target` was taken, rows have come */
+    struct outbox_row page[RELAY_PAGE_ROWS];
+    uint32_t page_count, page_sent;
+
+    struct mark marks[RELAY_MARKS_MAX]; /* a ring */
+    uint32_t marks_first, marks_count;
+
+    uint64_t first, next; /* sequences in flight; both 0 before the first message */
+    uint32_t in_flight;
+    bool is_acked[CONFIRMS_MAX];
+};
+
+static void cursor_copy(struct cursor *to, const struct cursor *from)
+{
+    memcpy(to->snapshot, from->snapshot, strlen(from->snapshot) + 1);
+    memcpy(to->target, from->target, strlen(from->target) + 1);
+    to->position = from->position;
+}
+
+static void relay_assert_valid(const struct relay *relay)
+{
+    assert(relay->page_sent <= relay->page_count);
+    assert(relay->page_count <= RELAY_PAGE_ROWS);
+    assert(relay->marks_count <= RELAY_MARKS_MAX);
+    assert(relay->first <= relay->next);
+    assert(relay->next - relay->first <= CONFIRMS_MAX);
+    assert((relay->in_flight == 0) == (relay->first == relay->next));
+    if (relay->in_flight == 0) assert(relay->marks_count == 0);
+}
+
+bool relay_open(struct relay **out, const struct relay_io *io, uint32_t save_every_ms,
+                struct err *err)
+{
+    struct relay *relay = calloc(1, sizeof *relay);
+
+    *out = relay;
+    if (relay == NULL) return err_set(err, ERR_FATAL, "could not open relay: out of memory");
+    relay->io = io;
+    relay->save_every_ms = save_every_ms;
+    return true;
+}
+
+void relay_close(struct relay *relay)
+{
+    free(relay);
+}
+
+void relay_start(struct relay *relay, const struct cursor *confirmed)
+{
+    assert(confirmed->snapshot[0] != '\0');
+    cursor_copy(&relay->confirmed, confirmed);
+    cursor_copy(&relay->read, confirmed);
+    relay->is_saved = true;
+    relay->saved_at_ms = 0;
+    relay->is_reading = false;
+    relay->page_count = relay->page_sent = 0;
+    relay->marks_first = relay->marks_count = 0;
+    relay->first = relay->next = 0;
+    relay->in_flight = 0;
+}
+
+const struct cursor *relay_confirmed(const struct relay *relay)
+{
+    return &relay->confirmed;
+}
+
+uint32_t relay_in_flight(const struct relay *relay)
+{
+    return relay->in_flight;
+}
+
+/* --- confirms ------------------------------------------------------------------------------------- */
+
+/* A cursor that passed no rows need not be saved. It must not be: a save changes the snapshot, which would
+ * be worth a save again, for ever. */
+static void confirm_cursor(struct relay *relay, const struct cursor *cursor, bool passed_rows)
+{
+    cursor_copy(&relay->confirmed, cursor);
+    if (passed_rows) relay->is_saved = false;
+}
+
+static void advance(struct relay *relay)
+{
+    while (relay->first < relay->next && relay->is_acked[relay->first % CONFIRMS_MAX])
+        relay->first++;
+    while (relay->marks_count > 0 && relay->marks[relay->marks_first].sequence < relay->first) {
+        confirm_cursor(relay, &relay->marks[relay->marks_first].after, true);
+        relay->marks_first = (relay->marks_first + 1) % RELAY_MARKS_MAX;
+        relay->marks_count--;
+    }
+}
+
+static bool take_confirm(struct relay *relay, const struct confirm *confirm, struct err *err)
+{
+    bool *is_acked = &relay->is_acked[confirm->sequence % CONFIRMS_MAX];
+
+    if (confirm->sequence < relay->first || confirm->sequence >= relay->next || *is_acked)
+        return err_set(err, ERR_RETRY, "could not take the confirm of message %ju: not in flight",
+                       (uintmax_t)confirm->sequence);
+    switch (confirm->result) {
+    case CONFIRM_ACK:
+        *is_acked = true;
+        relay->in_flight--;
+        return true;
+    case CONFIRM_NACK:
+        return err_set(err, ERR_RETRY, "could not publish: the broker refused a message (nack)");
+    case CONFIRM_RETURNED:
+        return err_set(err, ERR_RETRY, "could not publish a dead letter: no queue is bound for it");
+    }
+    assert(!"a result that is none");
+    return false;
+}
+
+static bool take_confirms(struct relay *relay, uint32_t wait_ms, uint32_t *taken, struct err *err)
+{
+    struct confirm confirms[CONFIRMS_PER_POLL];
+
+    if (!relay->io->poll(relay->io->context, wait_ms, confirms, CONFIRMS_PER_POLL, taken, err))
+        return false;
+    assert(*taken <= CONFIRMS_PER_POLL);
+    for (uint32_t i = 0; i < *taken; i++)
+        if (!take_confirm(relay, &confirms[i], err)) return false;
+    advance(relay);
+    return true;
+}
+
+/* --- reading -------------------------------------------------------------------------------------- */
+
+/* The page in hand is sent, or was empty: the cursor may go to what `read` is now once all is confirmed that
+ * was sent so far. */
+static void mark_page(struct relay *relay)
+{
+    uint32_t last = (relay->marks_first + relay->marks_count - 1) % RELAY_MARKS_MAX;
+
+    if (relay->in_flight == 0) {
+        confirm_cursor(relay, &relay->read, relay->read_moved);
+    } else if (relay->marks_count > 0 && relay->marks[last].sequence == relay->next - 1) {
+        cursor_copy(&relay->marks[last].after, &relay->read);
+    } else {
+        assert(relay->marks_count < RELAY_MARKS_MAX);
+        last = (relay->marks_first + relay->marks_count++) % RELAY_MARKS_MAX;
+        relay->marks[last].sequence = relay->next - 1;
+        cursor_copy(&relay->marks[last].after, &relay->read);
+    }
+}
+
+static bool read_page(struct relay *relay, struct err *err)
+{
+    bool end = false;
+
+    assert(relay->page_sent == relay->page_count);
+    relay->page_count = relay->page_sent = 0;
+    if (!relay->io->read(relay->io->context, relay->page, RELAY_PAGE_ROWS, &relay->page_count, &end,
+                         err)) {
+        relay->page_count = 0;
+        return false;
+    }
+    assert(end || relay->page_count > 0);
+    if (relay->page_count > 0) {
+        assert(relay->page[0].id > relay->read.position);
+        relay->read.position = relay->page[relay->page_count - 1].id;
+    }
+    relay->read_moved = relay->read.position > 0;
+    relay->is_reading = !end;
+    if (end) {
+        memcpy(relay->read.snapshot, relay->read.target, strlen(relay->read.target) + 1);
+        relay->read.target[0] = '\0';
+        relay->read.position = 0;
+    }
+    if (relay->page_count == 0) mark_page(relay);
+    return true;
+}
+
+/* What has become visible since the last read; a read that a predecessor began is finished first. */
+static bool read_begin(struct relay *relay, bool *begun, struct err *err)
+{
+    *begun = false;
+    if (relay->read.target[0] == '\0') {
+        if (!relay->io->snapshot(relay->io->context, relay->read.target, err)) return false;
+        if (strcmp(relay->read.target, relay->read.snapshot) == 0) {
+            relay->read.target[0] = '\0';
+            return true;
+        }
+        assert(relay->read.position == 0);
+    }
+    if (!relay->io->read_begin(relay->io->context, &relay->read, err)) return false;
+    relay->is_reading = true;
+    *begun = true;
+    return true;
+}
+
+/* *found says whether there may be more to do at once. */
+static bool read_next(struct relay *relay, bool *found, struct err *err)
+{
+    bool begun = true;
+
+    *found = relay->page_sent < relay->page_count;
+    if (*found || relay->marks_count == RELAY_MARKS_MAX) return true;
+    if (!relay->is_reading && !read_begin(relay, &begun, err)) return false;
+    if (begun && !read_page(relay, err)) return false;
+    *found = relay->page_count > 0;
+    return true;
+}
+
+/* --- publishing ----------------------------------------------------------------------------------- */
+
+static void sent_one(struct relay *relay, uint64_t sequence)
+{
+    if (relay->next == 0) relay->first = relay->next = sequence;
+    assert(sequence == relay->next);
+    relay->is_acked[sequence % CONFIRMS_MAX] = false;
+    relay->next++;
+    relay->in_flight++;
+}
+
+static bool publish_page(struct relay *relay, uint32_t *sent, struct err *err)
+{
+    if (relay->page_sent == relay->page_count) return true;
+    while (relay->page_sent < relay->page_count && relay->io->room(relay->io->context) > 0 &&
+           relay->next - relay->first < CONFIRMS_MAX) {
+        uint64_t sequence = 0;
+        if (!relay->io->publish(relay->io->context, &relay->page[relay->page_sent], &sequence, err))
+            return false;
+        sent_one(relay, sequence);
+        relay->page_sent++;
+        (*sent)++;
+    }
+    if (relay->page_sent == relay->page_count) mark_page(relay);
+    return true;
+}
+
+/* --- the turn ------------------------------------------------------------------------------------- */
+
+static bool save(struct relay *relay, uint64_t now_ms, struct err *err)
+{
+    if (!relay->io->save(relay->io->context, &relay->confirmed, err)) return false;
+    relay->is_saved = true;
+    relay->saved_at_ms = now_ms;
+    return true;
+}
+
+/* Publish, confirm, then move the cursor. A crash between the last two sends messages twice, which
+ * consumers must bear; the other order would lose them. */
+bool relay_turn(struct relay *relay, uint64_t now_ms, uint32_t wait_ms, uint32_t *sent, bool *idle,
+                struct err *err)
+{
+    uint32_t taken = 0;
+    bool found = false;
+
+    *sent = 0;
+    *idle = false;
+    relay_assert_valid(relay);
+    if (!read_next(relay, &found, err)) return false;
+    if (!publish_page(relay, sent, err)) return false;
+    if (!take_confirms(relay, *sent > 0 ? 0 : wait_ms, &taken, err)) return false;
+    if (!relay->is_saved && now_ms - relay->saved_at_ms >= relay->save_every_ms &&
+        !save(relay, now_ms, err))
+        return false;
+    *idle = !found && relay->in_flight == 0;
+    relay_assert_valid(relay);
+    return true;
+}
+
+bool relay_settle(struct relay *relay, uint32_t wait_ms, struct err *err)
+{
+    uint64_t now_ms = clock_monotonic_ms(), deadline_ms = now_ms + wait_ms;
+
+    while (relay->in_flight > 0 && now_ms < deadline_ms) {
+        uint32_t taken = 0;
+        if (!take_confirms(relay, (uint32_t)(deadline_ms - now_ms), &taken, err)) return false;
+        now_ms = clock_monotonic_ms();
+    }
+    return relay->is_saved || save(relay, now_ms, err);
+}

@@ -1,0 +1,111 @@
+/*
+ * command.c - the words and numbers of the commands, and the rules for what names something.
+ */
+#include "protocol/command.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* clang-format off */
+static const struct {
+    const char *word;
+    bool changes;
+    int16_t number;
+} commands[] = {
+#define X(name, word, changes, number) [COMMAND_##name] = {word, changes, number},
+    COMMANDS(X)
+#undef X
+};
+/* clang-format on */
+_Static_assert(sizeof commands / sizeof *commands == COMMANDS_COUNT, "each type has its row");
+
+const char *command_word(enum command_type type)
+{
+    assert(type < COMMANDS_COUNT);
+    return commands[type].word;
+}
+
+int16_t command_number(enum command_type type)
+{
+    assert(type < COMMANDS_COUNT);
+    return commands[type].number;
+}
+
+bool command_changes(enum command_type type)
+{
+    assert(type < COMMANDS_COUNT);
+    return commands[type].changes;
+}
+
+bool command_type_parse(struct text word, enum command_type *out)
+{
+    for (uint32_t i = 0; i < COMMANDS_COUNT; i++) {
+        if (!text_equal(text_of(commands[i].word), word)) continue;
+        *out = (enum command_type)i;
+        return true;
+    }
+    return false;
+}
+
+bool command_type_of_number(int16_t number, enum command_type *out)
+{
+    for (uint32_t i = 0; i < COMMANDS_COUNT; i++) {
+        if (commands[i].number != number) continue;
+        *out = (enum command_type)i;
+        return true;
+    }
+    return false;
+}
+
+struct text command_ordering_key(const struct command *command)
+{
+    switch (command->type) {
+    case COMMAND_OPEN_ACCOUNT:
+    case COMMAND_DEPOSIT:
+    case COMMAND_WITHDRAW:
+    case COMMAND_GET_ACCOUNT:
+    case COMMAND_GET_BALANCE:
+        return command->account;
+    case COMMAND_TRANSFER:
+        return command->from;
+    case COMMAND_GET_USER:
+        return command->user_id;
+    case COMMAND_GET_TRANSACTION:
+    case COMMANDS_COUNT:
+        break;
+    }
+    return (struct text){0};
+}
+
+static bool is_upper_or_digit(char byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
+}
+
+static bool is_id_byte(char byte)
+{
+    return is_upper_or_digit(byte) || (byte >= 'a' && byte <= 'z') || byte == '.' || byte == '_' ||
+           byte == ':' || byte == '-';
+}
+
+bool id_is_valid(struct text id)
+{
+    if (id.length < 1 || id.length > ID_LENGTH_MAX) return false;
+    for (uint32_t i = 0; i < id.length; i++)
+        if (!is_id_byte(id.bytes[i])) return false;
+    return true;
+}
+
+bool asset_is_valid(struct text code)
+{
+    if (code.length < 1 || code.length > ASSET_LENGTH_MAX) return false;
+    for (uint32_t i = 0; i < code.length; i++)
+        if (!is_upper_or_digit(code.bytes[i]) && code.bytes[i] != '.') return false;
+    return true;
+}
+
+bool name_is_valid(struct text name)
+{
+    if (name.length < 1 || name.length > NAME_LENGTH_MAX) return false;
+    return memchr(name.bytes, '\0', name.length) == NULL && utf8_is_valid(name);
+}

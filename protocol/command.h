@@ -1,0 +1,97 @@
+/*
+ * command.h - what a caller may ask. Bodies are maps; an unknown or doubled key is refused by name.
+ */
+#ifndef PROTOCOL_COMMAND_H
+#define PROTOCOL_COMMAND_H
+
+#include "base/bytes.h"
+#include "base/uuid.h"
+#include "protocol/codec.h"
+
+enum {
+    ID_LENGTH_MAX = 64,    /* account and user ids: A-Z a-z 0-9 . _ : - */
+    ASSET_LENGTH_MAX = 12, /* A-Z 0-9 . */
+    NAME_LENGTH_MAX = 256,
+    METADATA_SIZE_MAX = 4096, /* as canonical msgpack */
+    SCALE_MAX = 18,
+};
+
+/* clang-format off */
+#define COMMANDS(X) /* enum, word, changes something, number in the journal (never changes) */ \
+    X(OPEN_ACCOUNT,    "open_account",    true,  1) \
+    X(DEPOSIT,         "deposit",         true,  2) \
+    X(WITHDRAW,        "withdraw",        true,  3) \
+    X(TRANSFER,        "transfer",        true,  4) \
+    X(GET_USER,        "get_user",        false, 101) \
+    X(GET_ACCOUNT,     "get_account",     false, 102) \
+    X(GET_BALANCE,     "get_balance",     false, 103) \
+    X(GET_TRANSACTION, "get_transaction", false, 104)
+/* clang-format on */
+
+enum command_type {
+#define X(name, word, changes, number) COMMAND_##name,
+    COMMANDS(X)
+#undef X
+        COMMANDS_COUNT
+};
+
+enum account_kind { ACCOUNT_USER, ACCOUNT_SYSTEM };
+
+/* An integer of minor units (is_decimal false), or a decimal string: value / 10^digits major units.
+ * Whether it fits is known only once the account's asset is. */
+struct amount {
+    int64_t value;
+    uint8_t digits;
+    bool is_decimal;
+};
+
+struct command { /* views into the body or the decoder's arena; fields a type has not are empty */
+    enum command_type type;
+    struct text account;       /* all but transfer, get_user and get_transaction */
+    struct text from, to;      /* transfer */
+    struct text user_id, name; /* open_account; get_user: user_id */
+    struct text asset;         /* open_account; optional elsewhere */
+    enum account_kind kind;    /* open_account */
+    struct amount amount;
+    struct bytes metadata;   /* canonical msgpack map; empty when absent */
+    struct uuid transaction; /* get_transaction */
+};
+
+const char *command_word(enum command_type type);
+int16_t command_number(enum command_type type);
+bool command_changes(enum command_type type);
+MUST_CHECK bool command_type_parse(struct text word, enum command_type *out);
+MUST_CHECK bool command_type_of_number(int16_t number, enum command_type *out);
+/* The account whose commands keep their order: the routing key to publish with. Of get_user it is
+ * the user, of get_transaction it is empty. */
+struct text command_ordering_key(const struct command *command);
+
+/* False with a precise sentence in problem ("amount: a float is refused; ..."). body must be at
+ * most BODY_SIZE_MAX. */
+enum { PROBLEM_SIZE = 200 };
+MUST_CHECK bool command_decode(struct codec *codec, enum command_type type, enum encoding encoding,
+                               struct bytes body, struct arena *arena, struct command *out,
+                               char problem[static PROBLEM_SIZE]);
+/* False only when the arena is full. */
+MUST_CHECK bool command_encode(struct codec *codec, const struct command *command,
+                               enum encoding encoding, struct arena *arena, struct bytes *out);
+
+/* The same for the same command in either encoding and any key order: SHA-256, cut to 16 bytes,
+ * over type and fields, each length-prefixed. */
+struct uuid command_fingerprint(const struct command *command);
+/* SHA-256 cut to 16 bytes over the length-prefixed caller and key: the journal's primary key. */
+struct uuid idempotency_digest(struct text caller, struct text key);
+
+bool id_is_valid(struct text id);
+bool asset_is_valid(struct text code);
+/* 1 to NAME_LENGTH_MAX bytes of UTF-8 without NUL, which PostgreSQL cannot store. */
+bool name_is_valid(struct text name);
+/* "12.34", "-0.5", "7": at most 19 digits in all, trailing zeros after the point dropped. */
+MUST_CHECK bool amount_parse(struct text text, struct amount *out);
+/* Minor units at this scale; false when it has more decimals than that or overflows. */
+MUST_CHECK bool amount_to_minor(const struct amount *amount, uint8_t scale, int64_t *out);
+/* Minor units as a decimal with `scale` digits after the point, for people. */
+enum { AMOUNT_TEXT_SIZE = 24 };
+void amount_format(int64_t minor, uint8_t scale, char text[static AMOUNT_TEXT_SIZE]);
+
+#endif

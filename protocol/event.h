@@ -1,0 +1,50 @@
+/*
+ * event.h - what the ledger tells the world: one event for each account that a transaction touched
+ * (an asset's world account apart), for each account opened, for each refusal.
+ */
+#ifndef PROTOCOL_EVENT_H
+#define PROTOCOL_EVENT_H
+
+#include "protocol/codec.h"
+#include "protocol/command.h"
+#include "protocol/result.h"
+
+/* clang-format off */
+#define EVENTS(X) \
+    X(TRANSACTION_CREATED, "transaction.created") \
+    X(ACCOUNT_OPENED,      "account.opened") \
+    X(COMMAND_REJECTED,    "command.rejected")
+/* clang-format on */
+
+enum event_type {
+#define X(name, word) EVENT_##name,
+    EVENTS(X)
+#undef X
+        EVENTS_COUNT
+};
+
+struct event {
+    enum event_type type;
+    struct uuid transaction;   /* of the outcome; a refusal has one too */
+    enum command_type command;
+    struct text user_id, account, asset;
+    struct text counterparty;  /* the other account of a transaction; an asset's world as world:EUR */
+    bool is_credit;            /* the account received; "direction": "credit" or "debit" */
+    int64_t amount;
+    int64_t new_balance, held, seq; /* after it; only with has_balance */
+    bool has_balance;
+    enum result result;        /* COMMAND_REJECTED: why */
+    struct text caller, key;
+    int64_t timestamp_us;
+    struct uuid trace_id;
+    struct bytes metadata;
+};
+
+const char *event_word(enum event_type type); /* also the routing key */
+MUST_CHECK bool event_encode(struct codec *codec, const struct event *event, enum encoding encoding,
+                             struct arena *arena, struct bytes *out);
+MUST_CHECK bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding,
+                             struct arena *arena, struct event *out,
+                             char problem[static PROBLEM_SIZE]);
+
+#endif

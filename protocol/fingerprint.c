@@ -1,0 +1,100 @@
+/*
+ * fingerprint.c - what makes two commands, or two idempotency keys, the same.
+ *
+ * Every part is hashed behind its length, so no two lists of parts hash the same bytes. The journal
+ * keeps these digests for ever: the order and form of the parts below may never change, only new
+ * parts may be added, and only where they are hashed for the commands that carry them.
+ */
+#include "protocol/command.h"
+
+#include <assert.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <threads.h>
+
+enum { SHA256_SIZE = 32 };
+
+static EVP_MD *algorithm;
+static once_flag algorithm_once = ONCE_FLAG_INIT;
+static thread_local EVP_MD_CTX *context; /* lives as long as its thread; made at the first digest */
+
+/* Fetching by name walks the providers' tables, which costs more than the hash: so it is done once.
+ */
+static void algorithm_fetch(void)
+{
+    algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static void digest_begin(void)
+{
+    call_once(&algorithm_once, algorithm_fetch);
+    if (context == NULL) context = EVP_MD_CTX_new();
+    assert(algorithm != NULL);
+    assert(context != NULL);
+    int done = EVP_DigestInit_ex2(context, algorithm, NULL);
+    assert(done == 1);
+}
+
+static struct uuid digest_end(void)
+{
+    uint8_t digest[SHA256_SIZE];
+    struct uuid out;
+    int done = EVP_DigestFinal_ex(context, digest, NULL);
+
+    assert(done == 1);
+    memcpy(out.bytes, digest, sizeof out.bytes);
+    return out;
+}
+
+static void digest_add(const void *data, uint32_t size)
+{
+    uint8_t length[4] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
+                         (uint8_t)size};
+    int done = EVP_DigestUpdate(context, length, sizeof length);
+
+    assert(done == 1);
+    if (size == 0) return;
+    done = EVP_DigestUpdate(context, data, size);
+    assert(done == 1);
+}
+
+static void digest_add_text(struct text text)
+{
+    digest_add(text.bytes, text.length);
+}
+
+static void digest_add_number(int64_t number)
+{
+    uint8_t bytes[8];
+
+    for (uint32_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)((uint64_t)number >> (56 - 8 * i));
+    digest_add(bytes, sizeof bytes);
+}
+
+struct uuid command_fingerprint(const struct command *command)
+{
+    digest_begin();
+    digest_add_number(command_number(command->type));
+    digest_add_text(command->account);
+    digest_add_text(command->from);
+    digest_add_text(command->to);
+    digest_add_text(command->user_id);
+    digest_add_text(command->name);
+    digest_add_text(command->asset);
+    digest_add_number(command->kind);
+    digest_add_number(command->amount.value);
+    digest_add_number(command->amount.digits);
+    digest_add_number(command->amount.is_decimal);
+    digest_add(command->metadata.data, command->metadata.size);
+    digest_add(command->transaction.bytes, sizeof command->transaction.bytes);
+    return digest_end();
+}
+
+struct uuid idempotency_digest(struct text caller, struct text key)
+{
+    digest_begin();
+    digest_add_text(caller);
+    digest_add_text(key);
+    return digest_end();
+}

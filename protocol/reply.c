@@ -1,0 +1,337 @@
+/*
+ * reply.c - see reply.h.
+ *
+ * Invariant: what reply_encode writes, reply_decode reads back to the same reply, in either
+ * encoding.
+ */
+#include "protocol/reply.h"
+
+#include "protocol/pack.h"
+#include "protocol/unpack.h"
+#include "protocol/value.h"
+
+#include <assert.h>
+
+enum { REPLY_FIELDS = 12, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 7 };
+enum { DETAILS_FIELDS = 11, CODE_CREATED = 201, BALANCES_MAX = 2 };
+
+_Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
+               "a transaction has two sides");
+
+static const char *const kind_words[] = {[ACCOUNT_USER] = "user", [ACCOUNT_SYSTEM] = "system"};
+
+static void pack_balance(struct writer *writer, const struct balance_view *view)
+{
+    struct pack_map map = pack_map_open(writer, BALANCE_FIELDS);
+    int64_t available;
+    bool overflows = __builtin_sub_overflow(view->balance, view->held, &available);
+
+    assert(!overflows);
+    pack_text(&map, "account", view->account);
+    pack_text(&map, "asset", view->asset);
+    pack_int(&map, "balance", view->balance);
+    pack_int(&map, "held", view->held);
+    pack_int(&map, "available", available);
+    if (view->has_seq) pack_int(&map, "seq", view->seq);
+    pack_map_close(&map);
+}
+
+static void pack_user(struct writer *writer, const struct user_view *view)
+{
+    struct pack_map map = pack_map_open(writer, USER_FIELDS);
+
+    assert(view->accounts_count <= USER_ACCOUNTS_MAX);
+    pack_text(&map, "user_id", view->user_id);
+    pack_text(&map, "name", view->name);
+    pack_time(&map, "created_at", view->created_us);
+    pack_key(&map, "accounts");
+    pack_array_value(writer, view->accounts_count);
+    for (uint32_t i = 0; i < view->accounts_count; i++) pack_text_value(writer, view->accounts[i]);
+    if (view->more_accounts) pack_bool(&map, "more_accounts", true);
+    pack_map_close(&map);
+}
+
+static void pack_account(struct writer *writer, const struct account_view *view)
+{
+    struct pack_map map = pack_map_open(writer, ACCOUNT_FIELDS);
+
+    pack_text(&map, "account", view->account);
+    pack_text(&map, "user_id", view->user_id);
+    pack_text(&map, "asset", view->asset);
+    pack_text(&map, "kind", text_of(kind_words[view->kind]));
+    pack_int(&map, "scale", view->scale);
+    pack_time(&map, "created_at", view->created_us);
+    pack_raw(&map, "metadata", view->metadata);
+    pack_map_close(&map);
+}
+
+static void pack_details(struct writer *writer, const struct transaction_view *view)
+{
+    struct pack_map map = pack_map_open(writer, DETAILS_FIELDS);
+
+    pack_uuid(&map, "transaction", &view->transaction);
+    pack_text(&map, "type", text_of(command_word(view->type)));
+    pack_text(&map, "debit", view->debit);
+    pack_text(&map, "credit", view->credit);
+    pack_text(&map, "asset", view->asset);
+    if (view->amount != 0) pack_int(&map, "amount", view->amount);
+    pack_time(&map, "created_at", view->created_us);
+    pack_hex(&map, "trace_id", &view->trace_id);
+    pack_text(&map, "app_id", view->caller);
+    pack_text(&map, "idempotency_key", view->key);
+    pack_raw(&map, "metadata", view->metadata);
+    pack_map_close(&map);
+}
+
+static void pack_reply(struct writer *writer, const struct reply *reply)
+{
+    struct pack_map map = pack_map_open(writer, REPLY_FIELDS);
+    bool created = reply->result == RESULT_APPLIED && reply->created;
+
+    assert(reply->balances_count <= BALANCES_MAX);
+    pack_text(&map, "status", text_of(status_word(result_status(reply->result))));
+    pack_int(&map, "code", created ? CODE_CREATED : result_code(reply->result));
+    pack_text(&map, "error", text_of(result_word(reply->result)));
+    pack_text(&map, "message",
+              reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
+    if (reply->has_transaction) pack_uuid(&map, "transaction", &reply->transaction);
+    if (reply->balances_count > 0) {
+        pack_key(&map, "balances");
+        pack_array_value(writer, reply->balances_count);
+        for (uint32_t i = 0; i < reply->balances_count; i++)
+            pack_balance(writer, &reply->balances[i]);
+    }
+    if (reply->user != NULL) {
+        pack_key(&map, "user");
+        pack_user(writer, reply->user);
+    }
+    if (reply->account != NULL) {
+        pack_key(&map, "account");
+        pack_account(writer, reply->account);
+    }
+    if (reply->details != NULL) {
+        pack_key(&map, "details");
+        pack_details(writer, reply->details);
+    }
+    pack_time(&map, "timestamp", reply->timestamp_us);
+    pack_hex(&map, "trace_id", &reply->trace_id);
+    if (reply->replayed) pack_bool(&map, "replayed", true);
+    pack_map_close(&map);
+}
+
+bool reply_encode(struct codec *codec, const struct reply *reply, enum encoding encoding,
+                  struct arena *arena, struct bytes *out)
+{
+    struct writer writer = writer_in(arena);
+
+    (void)codec;
+    pack_reply(&writer, reply);
+    if (!writer_keep(&writer, arena, out)) return false;
+    return encoding == ENCODING_MSGPACK || msgpack_to_json(*out, arena, out);
+}
+
+static bool take_balance(struct bytes map, struct balance_view *out,
+                         char problem[static PROBLEM_SIZE])
+{
+    int64_t available = 0, difference;
+    struct field fields[BALANCE_FIELDS] = {
+        {.name = "account", .type = FIELD_TEXT, .target = &out->account, .required = true},
+        {.name = "asset", .type = FIELD_TEXT, .target = &out->asset, .required = true},
+        {.name = "balance", .type = FIELD_INT, .target = &out->balance, .required = true},
+        {.name = "held", .type = FIELD_INT, .target = &out->held, .required = true},
+        {.name = "available", .type = FIELD_INT, .target = &available, .required = true},
+        {.name = "seq", .type = FIELD_INT, .target = &out->seq},
+    };
+
+    *out = (struct balance_view){0};
+    if (!unpack_fields(map, fields, BALANCE_FIELDS, problem)) return false;
+    out->has_seq = fields[BALANCE_FIELDS - 1].present;
+    if (__builtin_sub_overflow(out->balance, out->held, &difference) || difference != available)
+        return problem_set(problem, PROBLEM_SIZE, "available: must be balance less held");
+    return true;
+}
+
+static bool take_balances(struct bytes array, struct reply *out, char problem[static PROBLEM_SIZE])
+{
+    struct value head;
+    struct bytes element;
+
+    if (!value_read(&array, &head) || head.count > BALANCES_MAX)
+        return problem_set(problem, PROBLEM_SIZE, "balances: must be at most two");
+    for (uint32_t i = 0; i < head.count; i++)
+        if (!value_take(&array, &element) || !take_balance(element, &out->balances[i], problem))
+            return unpack_problem_in("balances", problem);
+    out->balances_count = head.count;
+    return true;
+}
+
+static bool take_accounts(struct bytes array, struct arena *arena, struct user_view *view,
+                          char problem[static PROBLEM_SIZE])
+{
+    struct value head, element;
+
+    if (!value_read(&array, &head) || head.count > USER_ACCOUNTS_MAX)
+        return problem_set(problem, PROBLEM_SIZE, "accounts: must be at most 256");
+    struct text *accounts = arena_take(arena, head.count * sizeof *accounts);
+    if (accounts == NULL) return problem_set(problem, PROBLEM_SIZE, "accounts: no memory is left");
+    for (uint32_t i = 0; i < head.count; i++) {
+        if (!value_read(&array, &element) || element.type != VALUE_TEXT)
+            return problem_set(problem, PROBLEM_SIZE, "accounts: must be texts");
+        accounts[i] = element.text;
+    }
+    view->accounts = accounts;
+    view->accounts_count = head.count;
+    return true;
+}
+
+static bool take_user(struct bytes map, struct arena *arena, struct reply *out,
+                      char problem[static PROBLEM_SIZE])
+{
+    struct user_view *view = arena_take(arena, sizeof *view);
+    struct bytes accounts = {0};
+
+    if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
+    *view = (struct user_view){0};
+    struct field fields[USER_FIELDS] = {
+        {.name = "user_id", .type = FIELD_TEXT, .target = &view->user_id, .required = true},
+        {.name = "name", .type = FIELD_TEXT, .target = &view->name},
+        {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
+        {.name = "accounts", .type = FIELD_ARRAY, .target = &accounts, .required = true},
+        {.name = "more_accounts", .type = FIELD_BOOL, .target = &view->more_accounts},
+    };
+    if (!unpack_fields(map, fields, USER_FIELDS, problem)) return false;
+    out->user = view;
+    return take_accounts(accounts, arena, view, problem);
+}
+
+static bool kind_parse(struct text word, enum account_kind *out)
+{
+    for (int kind = ACCOUNT_USER; kind <= ACCOUNT_SYSTEM; kind++) {
+        *out = (enum account_kind)kind;
+        if (text_equal(word, text_of(kind_words[kind]))) return true;
+    }
+    return false;
+}
+
+static bool take_account(struct bytes map, struct arena *arena, struct reply *out,
+                         char problem[static PROBLEM_SIZE])
+{
+    struct account_view *view = arena_take(arena, sizeof *view);
+    struct text kind = {0};
+    int64_t scale = 0;
+
+    if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
+    *view = (struct account_view){0};
+    struct field fields[ACCOUNT_FIELDS] = {
+        {.name = "account", .type = FIELD_TEXT, .target = &view->account, .required = true},
+        {.name = "user_id", .type = FIELD_TEXT, .target = &view->user_id, .required = true},
+        {.name = "asset", .type = FIELD_TEXT, .target = &view->asset, .required = true},
+        {.name = "kind", .type = FIELD_TEXT, .target = &kind, .required = true},
+        {.name = "scale", .type = FIELD_INT, .target = &scale, .required = true},
+        {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
+        {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
+    };
+    if (!unpack_fields(map, fields, ACCOUNT_FIELDS, problem)) return false;
+    if (!kind_parse(kind, &view->kind))
+        return problem_set(problem, PROBLEM_SIZE, "kind: must be user or system");
+    if (scale < 0 || scale > SCALE_MAX)
+        return problem_set(problem, PROBLEM_SIZE, "scale: must be 0 to 18");
+    view->scale = (uint8_t)scale;
+    out->account = view;
+    return true;
+}
+
+static bool take_details(struct bytes map, struct arena *arena, struct reply *out,
+                         char problem[static PROBLEM_SIZE])
+{
+    struct transaction_view *view = arena_take(arena, sizeof *view);
+    struct text type = {0};
+
+    if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
+    *view = (struct transaction_view){0};
+    struct field fields[DETAILS_FIELDS] = {
+        {.name = "transaction", .type = FIELD_UUID, .target = &view->transaction, .required = true},
+        {.name = "type", .type = FIELD_TEXT, .target = &type, .required = true},
+        {.name = "debit", .type = FIELD_TEXT, .target = &view->debit},
+        {.name = "credit", .type = FIELD_TEXT, .target = &view->credit},
+        {.name = "asset", .type = FIELD_TEXT, .target = &view->asset},
+        {.name = "amount", .type = FIELD_INT, .target = &view->amount},
+        {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
+        {.name = "trace_id", .type = FIELD_HEX, .target = &view->trace_id, .required = true},
+        {.name = "app_id", .type = FIELD_TEXT, .target = &view->caller},
+        {.name = "idempotency_key", .type = FIELD_TEXT, .target = &view->key},
+        {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
+    };
+    if (!unpack_fields(map, fields, DETAILS_FIELDS, problem)) return false;
+    if (!command_type_parse(type, &view->type))
+        return problem_set(problem, PROBLEM_SIZE, "type: '%.*s' is no command",
+                           TEXT_ARGS(problem_quote(type)));
+    out->details = view;
+    return true;
+}
+
+/* The maps within the reply; an empty one is absent. */
+struct parts {
+    struct bytes balances, user, account, details;
+};
+
+static bool take_parts(const struct parts *parts, struct arena *arena, struct reply *out,
+                       char problem[static PROBLEM_SIZE])
+{
+    if (parts->balances.size > 0 && !take_balances(parts->balances, out, problem)) return false;
+    if (parts->user.size > 0 && !take_user(parts->user, arena, out, problem))
+        return unpack_problem_in("user", problem);
+    if (parts->account.size > 0 && !take_account(parts->account, arena, out, problem))
+        return unpack_problem_in("account", problem);
+    if (parts->details.size > 0 && !take_details(parts->details, arena, out, problem))
+        return unpack_problem_in("details", problem);
+    return true;
+}
+
+static bool take_result(struct text status_text, struct text error, enum result *out,
+                        char problem[static PROBLEM_SIZE])
+{
+    enum status status;
+
+    *out = RESULT_APPLIED;
+    if (!status_parse(status_text, &status))
+        return problem_set(problem, PROBLEM_SIZE, "status: '%.*s' is not known",
+                           TEXT_ARGS(problem_quote(status_text)));
+    if (error.length > 0 && !result_parse(error, out))
+        return problem_set(problem, PROBLEM_SIZE, "error: '%.*s' is not known",
+                           TEXT_ARGS(problem_quote(error)));
+    if (status != result_status(*out))
+        return problem_set(problem, PROBLEM_SIZE, "error: does not belong to this status");
+    return true;
+}
+
+bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding,
+                  struct arena *arena, struct reply *out, char problem[static PROBLEM_SIZE])
+{
+    struct bytes map;
+    struct text status = {0}, error = {0};
+    int64_t code = 0;
+    struct parts parts = {0};
+
+    *out = (struct reply){.result = RESULT_APPLIED};
+    struct field fields[REPLY_FIELDS] = {
+        {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction},
+        {.name = "status", .type = FIELD_TEXT, .target = &status, .required = true},
+        {.name = "code", .type = FIELD_INT, .target = &code, .required = true},
+        {.name = "error", .type = FIELD_TEXT, .target = &error},
+        {.name = "message", .type = FIELD_TEXT, .target = &out->message},
+        {.name = "balances", .type = FIELD_ARRAY, .target = &parts.balances},
+        {.name = "user", .type = FIELD_MAP, .target = &parts.user},
+        {.name = "account", .type = FIELD_MAP, .target = &parts.account},
+        {.name = "details", .type = FIELD_MAP, .target = &parts.details},
+        {.name = "timestamp", .type = FIELD_TIME, .target = &out->timestamp_us, .required = true},
+        {.name = "trace_id", .type = FIELD_HEX, .target = &out->trace_id, .required = true},
+        {.name = "replayed", .type = FIELD_BOOL, .target = &out->replayed},
+    };
+    if (!unpack_body(codec, body, encoding, arena, &map, problem)) return false;
+    if (!unpack_fields(map, fields, REPLY_FIELDS, problem)) return false;
+    if (!take_result(status, error, &out->result, problem)) return false;
+    out->has_transaction = fields[0].present;
+    out->created = out->result == RESULT_APPLIED && code == CODE_CREATED;
+    return take_parts(&parts, arena, out, problem);
+}

@@ -1,0 +1,55 @@
+/*
+ * result.h - every answer the ledger can give: its word, status, HTTP-like code and sentence.
+ * Listed once, in order of precedence: a command that breaks several rules gets the first.
+ */
+#ifndef PROTOCOL_RESULT_H
+#define PROTOCOL_RESULT_H
+
+#include "base/bytes.h"
+
+enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
+
+/* clang-format off */
+#define RESULTS(X) \
+    X(MALFORMED,               FAILED,   400, "malformed",                   "the message is not a well-formed command") \
+    X(BODY_TOO_LARGE,          FAILED,   400, "body_too_large",              "the body is larger than a command may be") \
+    X(UNKNOWN_TYPE,            FAILED,   400, "unknown_type",                "the type property names no command") \
+    X(KEY_MISSING,             FAILED,   400, "idempotency_key_missing",     "a command that changes something needs an idempotency key") \
+    X(KEY_REUSED,              CONFLICT, 409, "idempotency_key_reused",      "this idempotency key belongs to a command with another payload") \
+    X(KEY_IN_PROGRESS,         CONFLICT, 409, "idempotency_key_in_progress", "a command with this idempotency key is being processed; retry") \
+    X(EXPIRED,                 REJECTED, 408, "expired",                     "the command arrived past its deadline") \
+    X(FORBIDDEN,               REJECTED, 403, "forbidden",                   "the caller may not do this") \
+    X(INVALID_AMOUNT,          REJECTED, 400, "invalid_amount",              "the amount must be positive and fit the asset's scale") \
+    X(SAME_ACCOUNT,            REJECTED, 400, "same_account",                "both sides are the same account") \
+    X(ACCOUNT_RESERVED,        REJECTED, 400, "account_reserved",            "account ids that begin with world: belong to the ledger") \
+    X(ASSET_NOT_FOUND,         REJECTED, 404, "asset_not_found",             "no such asset is registered") \
+    X(ACCOUNT_EXISTS,          REJECTED, 400, "account_exists",              "an account with this id is open already") \
+    X(ACCOUNT_NOT_FOUND,       REJECTED, 404, "account_not_found",           "no such account") \
+    X(USER_NOT_FOUND,          REJECTED, 404, "user_not_found",              "no such user") \
+    X(TRANSACTION_NOT_FOUND,   REJECTED, 404, "transaction_not_found",       "no such transaction") \
+    X(ASSET_MISMATCH,          REJECTED, 400, "asset_mismatch",              "the account holds another asset") \
+    X(ACCOUNT_CLOSED,          REJECTED, 400, "account_closed",              "the account is closed") \
+    X(ACCOUNT_FROZEN,          REJECTED, 400, "account_frozen",              "the account is frozen in this direction") \
+    X(INSUFFICIENT_FUNDS,      REJECTED, 400, "insufficient_funds",          "the available balance is less than the amount") \
+    X(OVERFLOW,                REJECTED, 400, "overflow",                    "the balance would not fit in a signed 64-bit integer") \
+    X(INTERNAL,                FAILED,   500, "internal",                    "the ledger could not store this command; it was dead-lettered") \
+    X(APPLIED,                 APPLIED,  200, "",                            "applied")
+/* clang-format on */
+
+enum result {
+#define X(name, status, code, word, sentence) RESULT_##name,
+    RESULTS(X)
+#undef X
+        RESULTS_COUNT
+};
+
+/* The numbers stored in the journal: never reorder meaning, so they are written by word. */
+const char *result_word(enum result result); /* "" for RESULT_APPLIED */
+const char *result_sentence(enum result result);
+enum status result_status(enum result result);
+int result_code(enum result result);
+const char *status_word(enum status status); /* "applied", ... */
+MUST_CHECK bool result_parse(struct text word, enum result *out);
+MUST_CHECK bool status_parse(struct text word, enum status *out);
+
+#endif

@@ -1,0 +1,231 @@
+/*
+ * load.c - makes load and waits for what becomes of it.
+ *
+ *   load topology             the ledger's exchanges and queues, and quorum queues for its events and replies
+ *   load open N               opens N accounts and puts money into each: 2 N commands
+ *   load publish N [--reply]  N deposits and withdrawals, persistent and confirmed, a window of 1000
+ *   load wait N QUEUE...      takes N messages from each queue; prints when, and keeps the last one of each
+ *
+ * LEDGER_PREFIX chooses the ledger (or what stands in for it), BENCH_ACCOUNTS how many accounts are used,
+ * BENCH_SAMPLES the folder for the samples that passthrough.c sends again.
+ */
+#include "base/clock.h"
+#include "base/consumer_amqp.h"
+#include "base/publisher_amqp.h"
+#include "base/topology_amqp.h"
+#include "protocol/command.h"
+#include "protocol/properties.h"
+#include "tests/bench/bench.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    WINDOW = 1000,
+    QUEUES_MAX = 4,
+    PREFETCH = 2000,
+    IDLE_MAX_MS = 60000, /* nothing for that long: something is wrong */
+    FIRST_BALANCE = 1000000,
+};
+
+static struct err err;
+static struct arena arena;
+static struct names names;
+
+/* --- topology ------------------------------------------------------------------------------------------------ */
+
+static void topology(void)
+{
+    static struct names_topology own;
+    struct topology_queue queues[2] = {0};
+    struct topology_binding binding = {.key = "#"};
+    struct topology results = {.queues = queues,
+                               .queues_count = 2,
+                               .bindings = &binding,
+                               .bindings_count = 1};
+    const char *url = bench_env("LEDGER_AMQP_URL", NULL);
+
+    names_topology(&names, &own);
+    bench_check(topology_apply(url, &own.topology, TOPOLOGY_DECLARE, &err), &err);
+    (void)snprintf(queues[0].name, sizeof queues[0].name, "bench.%s", names.events);
+    (void)snprintf(queues[1].name, sizeof queues[1].name, "%s", BENCH_REPLIES);
+    for (uint32_t i = 0; i < 2; i++) {
+        queues[i].arguments[0] =
+            (struct topology_argument){.name = "x-queue-type", .text = "quorum"};
+        queues[i].arguments_count = 1;
+    }
+    (void)snprintf(binding.source, sizeof binding.source, "%s", names.events);
+    (void)snprintf(binding.destination, sizeof binding.destination, "%s", queues[0].name);
+    bench_check(topology_apply(url, &results, TOPOLOGY_DECLARE, &err), &err);
+}
+
+/* --- publishing ---------------------------------------------------------------------------------------------- */
+
+struct load {
+    struct publisher *publisher;
+    struct codec *codec;
+    uint64_t run; /* makes the keys of this run its own */
+    uint32_t accounts;
+    bool reply;
+};
+
+/* The n-th command: in the first pass over the accounts of `open` one opens and one fills each. */
+static void command_make(const struct load *load, bool opening, uint32_t n, char *account,
+                         size_t account_size, struct command *out)
+{
+    uint32_t number = opening ? n / 2 : (uint32_t)((uint64_t)n * 7919 % load->accounts);
+
+    (void)snprintf(account, account_size, "bench-%06u", number);
+    *out = (struct command){.type = n % 2 == 0 ? COMMAND_DEPOSIT : COMMAND_WITHDRAW,
+                            .account = text_of(account),
+                            .amount = {.value = 1 + n % 97}};
+    if (opening && n % 2 == 0) {
+        out->type = COMMAND_OPEN_ACCOUNT;
+        out->user_id = text_of("bench-user");
+        out->asset = text_of("EUR");
+        out->amount.value = 0;
+    } else if (opening) {
+        out->type = COMMAND_DEPOSIT;
+        out->amount.value = FIRST_BALANCE;
+    }
+}
+
+static void command_send(const struct load *load, bool opening, uint32_t n)
+{
+    char account[ID_LENGTH_MAX + 1], key[64];
+    struct command command;
+    struct message message = {.exchange = text_of(names.commands), .mandatory = true};
+    uint64_t sequence;
+
+    command_make(load, opening, n, account, sizeof account, &command);
+    (void)snprintf(key, sizeof key, "%016" PRIx64 "-%08u", load->run, n);
+    struct properties_out properties = {
+        .content_type = text_of(encoding_content_type(ENCODING_MSGPACK)),
+        .type = text_of(command_word(command.type)),
+        .message_id = text_of(key),
+        .correlation_id = load->reply ? text_of(key) : (struct text){0},
+        .reply_to = load->reply ? text_of(BENCH_REPLIES) : (struct text){0},
+        .app_id = text_of("bench")};
+    message.routing_key = command.account;
+    arena_reset(&arena);
+    bench_check((properties_write(&properties, &arena, &message.properties) &&
+                 command_encode(load->codec, &command, ENCODING_MSGPACK, &arena, &message.body)) ||
+                    err_set(&err, ERR_FATAL, "could not make a command"),
+                &err);
+    bench_check(publisher_send(load->publisher, &message, &sequence, &err), &err);
+}
+
+static void publish(uint32_t count, bool opening, bool reply)
+{
+    static struct confirm confirms[WINDOW];
+    struct publisher_options options = {.url = bench_env("LEDGER_AMQP_URL", NULL),
+                                        .name = "bench load",
+                                        .heartbeat_s = BENCH_HEARTBEAT_S,
+                                        .timeout_ms = BENCH_TIMEOUT_MS,
+                                        .window = WINDOW};
+    struct load load = {.accounts = bench_number(bench_env("BENCH_ACCOUNTS", "10000")), .reply = reply};
+    uint64_t started_us = clock_monotonic_us();
+    uint32_t sent = 0, confirmed = 0, got;
+
+    random_bytes(&load.run, sizeof load.run);
+    bench_check(codec_open(&load.codec, &err), &err);
+    bench_check(publisher_open(&load.publisher, &options, &err), &err);
+    while (confirmed < count) {
+        for (; sent < count && publisher_room(load.publisher) > 0; sent++)
+            command_send(&load, opening, sent);
+        bench_check(publisher_poll(load.publisher, 1000, confirms, WINDOW, &got, &err), &err);
+        for (uint32_t i = 0; i < got; i++)
+            bench_check(confirms[i].result == CONFIRM_ACK ||
+                            err_set(&err, ERR_FATAL, "the broker refused a command"),
+                        &err);
+        confirmed += got;
+    }
+    printf("published=%u seconds=%.6f\n", count,
+           (double)(clock_monotonic_us() - started_us) / 1e6);
+    publisher_close(load.publisher);
+    codec_close(load.codec);
+}
+
+/* --- waiting ------------------------------------------------------------------------------------------------- */
+
+static void sample_keep(const char *queue, const struct delivery *delivery)
+{
+    const char *folder = getenv("BENCH_SAMPLES");
+    char path[512];
+    FILE *file;
+
+    if (folder == NULL) return;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, queue);
+    file = fopen(path, "wb");
+    bench_check(file != NULL || err_set(&err, ERR_FATAL, "could not write %s", path), &err);
+    bool ok = fwrite(&delivery->properties.size, sizeof(uint32_t), 1, file) == 1 &&
+              fwrite(delivery->properties.data, delivery->properties.size, 1, file) == 1 &&
+              fwrite(&delivery->body.size, sizeof(uint32_t), 1, file) == 1 &&
+              fwrite(delivery->body.data, delivery->body.size, 1, file) == 1;
+    bench_check((fclose(file) == 0 && ok) || err_set(&err, ERR_FATAL, "could not write %s", path),
+                &err);
+}
+
+static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
+{
+    static struct delivery deliveries[PREFETCH];
+    struct consumer_options options = {.url = bench_env("LEDGER_AMQP_URL", NULL),
+                                       .name = "bench wait",
+                                       .heartbeat_s = BENCH_HEARTBEAT_S,
+                                       .timeout_ms = BENCH_TIMEOUT_MS,
+                                       .body_max = BENCH_BODY_MAX};
+    struct consumer *consumer;
+    uint64_t heard_ms = clock_monotonic_ms();
+    int64_t first_us = 0, last_us = 0;
+    uint32_t left[QUEUES_MAX], total = count * queues_count, got;
+
+    bench_check(consumer_open(&consumer, &options, &err), &err);
+    for (uint32_t i = 0; i < queues_count; i++) {
+        left[i] = count;
+        bench_check(consumer_subscribe(consumer, queues[i], i, PREFETCH, &err), &err);
+    }
+    while (total > 0) {
+        arena_reset(&arena);
+        bench_check(consumer_fetch(consumer, 100, deliveries, PREFETCH, &arena, &got, &err), &err);
+        bench_check(clock_monotonic_ms() - heard_ms < IDLE_MAX_MS ||
+                        err_set(&err, ERR_FATAL, "%u of the messages did not come", total),
+                    &err);
+        if (got == 0) continue;
+        heard_ms = clock_monotonic_ms();
+        last_us = clock_wall_us();
+        if (first_us == 0) first_us = last_us;
+        for (uint32_t i = 0; i < got; i++) {
+            const struct delivery *delivery = &deliveries[i];
+            bench_check(left[delivery->queue] > 0 ||
+                            err_set(&err, ERR_FATAL, "more messages than expected in %s",
+                                    queues[delivery->queue]),
+                        &err);
+            if (--left[delivery->queue] == 0) sample_keep(queues[delivery->queue], delivery);
+        }
+        total -= got;
+        bench_check(consumer_ack(consumer, deliveries[got - 1].tag, true, &err), &err);
+    }
+    printf("first_us=%" PRId64 " last_us=%" PRId64 " seconds=%.6f\n", first_us, last_us,
+           (double)(last_us - first_us) / 1e6);
+    consumer_close(consumer);
+}
+
+int main(int argc, char **argv)
+{
+    bench_names(&names);
+    bench_check(arena_open(&arena, BENCH_ARENA_SIZE, &err), &err);
+    if (argc == 2 && strcmp(argv[1], "topology") == 0)
+        topology();
+    else if (argc == 3 && strcmp(argv[1], "open") == 0)
+        publish(2 * bench_number(argv[2]), true, false);
+    else if (argc >= 3 && strcmp(argv[1], "publish") == 0)
+        publish(bench_number(argv[2]), false, argc == 4 && strcmp(argv[3], "--reply") == 0);
+    else if (argc > 3 && argc <= 3 + QUEUES_MAX && strcmp(argv[1], "wait") == 0)
+        wait_for(bench_number(argv[2]), argv + 3, (uint32_t)argc - 3);
+    else
+        bench_check(err_set(&err, ERR_FATAL,
+                            "load topology | open N | publish N [--reply] | wait N QUEUE..."),
+                    &err);
+    arena_close(&arena);
+    return EXIT_SUCCESS;
+}

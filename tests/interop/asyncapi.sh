@@ -1,0 +1,6 @@
+#!/bin/sh
+# Checks docs/asyncapi.yaml and docs/protocol.md against each other and the headers. Exit 0: all well.
+set -eu
+cd "$(dirname "$0")"
+[ -d node_modules/@asyncapi/parser ] && [ -d node_modules/ajv ] || npm ci --no-progress >/dev/null
+exec node asyncapi.mjs

@@ -1,0 +1,573 @@
+/*
+ * test_command.c - each command against golden bytes in both encodings; every truncation, wrong
+ * type, unknown, doubled and missing key refused with its sentence; random commands come back the
+ * same.
+ */
+#include "protocol/command.h"
+#include "tests/wire.h"
+
+enum { RANDOM_COMMANDS = 10000 };
+
+static struct arena arena;
+static struct codec *codec;
+
+/* clang-format off */
+static const struct golden {
+    struct command command;
+    struct bytes msgpack;
+    const char *json;
+} goldens[] = {
+    {{.type = COMMAND_OPEN_ACCOUNT, .account = WIRE_TEXT("alice:eur"), .user_id = WIRE_TEXT("alice"),
+      .name = WIRE_TEXT("Al"), .asset = WIRE_TEXT("EUR"), .kind = ACCOUNT_SYSTEM,
+      .metadata = WIRE_BYTES("\x81\xa1""a\x01")},
+     WIRE_BYTES("\x86\xa7""account\xa9""alice:eur\xa7user_id\xa5""alice\xa4name\xa2""Al\xa5""asset\xa3""EUR"
+                "\xa4kind\xa6system\xa8metadata\x81\xa1""a\x01"),
+     "{\"account\":\"alice:eur\",\"user_id\":\"alice\",\"name\":\"Al\",\"asset\":\"EUR\",\"kind\":\"system\","
+     "\"metadata\":{\"a\":1}}"},
+    {{.type = COMMAND_OPEN_ACCOUNT, .account = WIRE_TEXT("a"), .user_id = WIRE_TEXT("u"), .asset = WIRE_TEXT("X.1")},
+     WIRE_BYTES("\x83\xa7""account\xa1""a\xa7user_id\xa1u\xa5""asset\xa3X.1"),
+     "{\"account\":\"a\",\"user_id\":\"u\",\"asset\":\"X.1\"}"},
+    {{.type = COMMAND_DEPOSIT, .account = WIRE_TEXT("a"), .amount = {1000, 0, false}},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa6""amount\xcd\x03\xe8"),
+     "{\"account\":\"a\",\"amount\":1000}"},
+    {{.type = COMMAND_DEPOSIT, .account = WIRE_TEXT("a"), .amount = {1234, 2, true}, .asset = WIRE_TEXT("EUR")},
+     WIRE_BYTES("\x83\xa7""account\xa1""a\xa5""asset\xa3""EUR\xa6""amount\xa5""12.34"),
+     "{\"account\":\"a\",\"asset\":\"EUR\",\"amount\":\"12.34\"}"},
+    {{.type = COMMAND_WITHDRAW, .account = WIRE_TEXT("a"), .amount = {-1, 0, false}},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa6""amount\xff"),
+     "{\"account\":\"a\",\"amount\":-1}"},
+    {{.type = COMMAND_TRANSFER, .from = WIRE_TEXT("a"), .to = WIRE_TEXT("b"), .amount = {INT64_MAX, 0, false}},
+     WIRE_BYTES("\x83\xa4""from\xa1""a\xa2to\xa1""b\xa6""amount\xcf\x7f\xff\xff\xff\xff\xff\xff\xff"),
+     "{\"from\":\"a\",\"to\":\"b\",\"amount\":9223372036854775807}"},
+    {{.type = COMMAND_GET_USER, .user_id = WIRE_TEXT("alice")},
+     WIRE_BYTES("\x81\xa7user_id\xa5""alice"), "{\"user_id\":\"alice\"}"},
+    {{.type = COMMAND_GET_ACCOUNT, .account = WIRE_TEXT("a")},
+     WIRE_BYTES("\x81\xa7""account\xa1""a"), "{\"account\":\"a\"}"},
+    {{.type = COMMAND_GET_BALANCE, .account = WIRE_TEXT("a")},
+     WIRE_BYTES("\x81\xa7""account\xa1""a"), "{\"account\":\"a\"}"},
+    {{.type = COMMAND_GET_TRANSACTION, .transaction = WIRE_TRANSACTION},
+     WIRE_BYTES("\x81\xabtransaction\xd9\x24""019aaf11-2233-7444-8555-66778899aabb"),
+     "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\"}"},
+};
+
+#define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
+#define ID_RULE ": must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+#define ASSET_RULE "asset: must be 1 to 12 characters of A-Z 0-9 ."
+#define NAME_RULE "name: must be 1 to 256 bytes of UTF-8 text without NUL"
+#define UUID_RULE "transaction: must be a UUID as text, 8-4-4-4-12 hexadecimal digits"
+#define AMOUNT_RULE "amount: must be an integer of minor units or a decimal string"
+#define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static const struct {
+    enum command_type type;
+    const char *json, *problem;
+} refused[] = {
+    {COMMAND_DEPOSIT, "{}",                                   "account: missing"},
+    {COMMAND_DEPOSIT, "{\"account\":\"a\"}",                  "amount: missing"},
+    {COMMAND_DEPOSIT, "{\"amount\":1}",                       "account: missing"},
+    {COMMAND_DEPOSIT, "{\"account\":\"a\",\"amuont\":1}",     "amuont: unknown key for deposit"},
+    {COMMAND_DEPOSIT, "{\"account\":\"a\",\"amount\":1,\"from\":\"b\"}", "from: unknown key for deposit"},
+    {COMMAND_DEPOSIT, "{\"Account\":\"a\"}",                  "Account: unknown key for deposit"},
+    {COMMAND_DEPOSIT, "{\"\":1}",                             ": unknown key for deposit"},
+    {COMMAND_DEPOSIT, "{\"\xe2\x82\xac\":1}",                 "???: unknown key for deposit"},
+    {COMMAND_DEPOSIT, "{\"" A64 "\":1}",  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: unknown key for deposit"},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":1}",  "as_of: unknown key for get_balance"},
+    {COMMAND_GET_USER, "{}",                                  "user_id: missing"},
+    {COMMAND_GET_TRANSACTION, "{}",                           "transaction: missing"},
+    {COMMAND_TRANSFER, "{\"from\":\"a\",\"amount\":1}",       "to: missing"},
+    {COMMAND_TRANSFER, "{\"account\":\"a\"}",                 "account: unknown key for transfer"},
+    {COMMAND_OPEN_ACCOUNT, "{\"account\":\"a\",\"user_id\":\"u\"}", "asset: missing"},
+    {COMMAND_OPEN_ACCOUNT, "{\"amount\":1}",                  "amount: unknown key for open_account"},
+    {COMMAND_DEPOSIT, "[]",                                   "body: must be a map"},
+    {COMMAND_DEPOSIT, "null",                                 "body: must be a map"},
+    {COMMAND_DEPOSIT, "{\"amount\":1.0}",                     FLOAT_REFUSED},
+    {COMMAND_DEPOSIT, "{\"amount\":1e2}",                     FLOAT_REFUSED},
+    {COMMAND_DEPOSIT, "{\"amount\":null}",                    AMOUNT_RULE},
+    {COMMAND_DEPOSIT, "{\"amount\":true}",                    AMOUNT_RULE},
+    {COMMAND_DEPOSIT, "{\"amount\":{}}",                      AMOUNT_RULE},
+    {COMMAND_DEPOSIT, "{\"amount\":[1]}",                     AMOUNT_RULE},
+    {COMMAND_DEPOSIT, "{\"amount\":\"1,5\"}",   "amount: '1,5' is not a decimal number of at most 19 digits"},
+    {COMMAND_DEPOSIT, "{\"amount\":\"\"}",      "amount: '' is not a decimal number of at most 19 digits"},
+    {COMMAND_DEPOSIT, "{\"account\":\"\"}",                   "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":\"a b\"}",                "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":\"\xc3\xa9\"}",           "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":\"" A64 "a\"}",           "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":7}",                      "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":null}",                   "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":[\"a\"]}",                "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"account\":{\"a\":1}}",              "account" ID_RULE},
+    {COMMAND_DEPOSIT, "{\"asset\":\"eur\"}",                  ASSET_RULE},
+    {COMMAND_DEPOSIT, "{\"asset\":\"ABCDEFGHIJKLM\"}",        ASSET_RULE},
+    {COMMAND_DEPOSIT, "{\"asset\":null}",                     ASSET_RULE},
+    {COMMAND_OPEN_ACCOUNT, "{\"name\":\"\"}",                 NAME_RULE},
+    {COMMAND_OPEN_ACCOUNT, "{\"name\":5}",                    NAME_RULE},
+    {COMMAND_OPEN_ACCOUNT, "{\"kind\":\"admin\"}",            "kind: must be user or system"},
+    {COMMAND_OPEN_ACCOUNT, "{\"kind\":1}",                    "kind: must be user or system"},
+    {COMMAND_GET_TRANSACTION, "{\"transaction\":\"x\"}",      UUID_RULE},
+    {COMMAND_GET_TRANSACTION, "{\"transaction\":1}",          UUID_RULE},
+    {COMMAND_GET_TRANSACTION, "{\"transaction\":\"00000000-0000-0000-0000-000000000000\"}", UUID_RULE},
+    {COMMAND_DEPOSIT, "{\"metadata\":[]}",                    "metadata: must be a map"},
+    {COMMAND_DEPOSIT, "{\"metadata\":\"\"}",                  "metadata: must be a map"},
+    {COMMAND_DEPOSIT, "{\"metadata\":{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}}", "metadata: deeper than 4 levels"},
+    {COMMAND_DEPOSIT, "{\"metadata\":{\"a\":[[[[[[[]]]]]]]}}", "body: nested deeper than 8 levels"},
+};
+
+/* What JSON cannot say, or jansson says in its own words. */
+static const struct {
+    struct bytes msgpack;
+    const char *problem;
+} refused_msgpack[] = {
+    {WIRE_BYTES("\x82\xa6""amount\x01\xa6""amount\x01"),    "amount: doubled key"},
+    {WIRE_BYTES("\x82\xa7""account\xa1""a\xa7""account\xa1""a"), "account: doubled key"},
+    {WIRE_BYTES("\x81\x01\x01"),                            "body: keys must be text"},
+    {WIRE_BYTES("\x81\x80\x01"),                            "body: keys must be text"},
+    {WIRE_BYTES("\x81\xa6""amount\xcf\x80\x00\x00\x00\x00\x00\x00\x00"), "amount: does not fit in a signed 64-bit integer"},
+    {WIRE_BYTES("\x81\xa6""amount\xca\x3f\x80\x00\x00"),    FLOAT_REFUSED},
+    {WIRE_BYTES("\x81\xa6""amount\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"), FLOAT_REFUSED},
+    {WIRE_BYTES("\x81\xa6""amount\xc4\x01""1"),             AMOUNT_RULE},
+    {WIRE_BYTES("\x81\xa6""amount\xd4\x01""1"),             AMOUNT_RULE},
+    {WIRE_BYTES("\x81\xa7""account\xc4\x01""a"),            "account" ID_RULE},
+    {WIRE_BYTES("\x81\xa7""account\xa2""a\0"),              "account" ID_RULE},
+    {WIRE_BYTES("\x81\xa7""account\xa1\xff"),               "body: a text is not UTF-8"},
+    {WIRE_BYTES("\x81\xa8metadata\x81\xa1""a\xc4\x00"),     "metadata: binary and extension values are refused"},
+    {WIRE_BYTES("\x81\xa8metadata\x82\xa1""a\x01\xa1""a\x01"), "metadata: doubled key in it"},
+    {WIRE_BYTES("\x81\xa8metadata\x81\x01\x01"),            "metadata: keys must be text"},
+    {WIRE_BYTES("\x81\xa8metadata\x81\xa1""a\xca\x7f\x80\x00\x00"), "metadata: NaN and the infinities are refused"},
+    {WIRE_BYTES("\xdd\xff\xff\xff\xff"),                    "body: cut short: a claimed length is not covered"},
+    {WIRE_BYTES(""),                                        "body: cut short, or not msgpack"},
+};
+/* clang-format on */
+
+#define ROWS(table) (sizeof(table) / sizeof *(table))
+
+static bool command_equal(const struct command *a, const struct command *b)
+{
+    return a->type == b->type && text_equal(a->account, b->account) &&
+           text_equal(a->from, b->from) && text_equal(a->to, b->to) &&
+           text_equal(a->user_id, b->user_id) && text_equal(a->name, b->name) &&
+           text_equal(a->asset, b->asset) && a->kind == b->kind &&
+           a->amount.value == b->amount.value && a->amount.digits == b->amount.digits &&
+           a->amount.is_decimal == b->amount.is_decimal &&
+           wire_bytes_equal(a->metadata, b->metadata) &&
+           wire_uuid_equal(a->transaction, b->transaction);
+}
+
+static struct bytes golden_body(const struct golden *golden, enum encoding encoding)
+{
+    return encoding == ENCODING_JSON ? wire_bytes(text_of(golden->json)) : golden->msgpack;
+}
+
+static void goldens_decode_and_encode(void **state)
+{
+    char problem[PROBLEM_SIZE];
+    struct command command;
+    struct bytes body;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ROWS(goldens); i++) {
+        const struct golden *golden = &goldens[i / 2];
+        enum encoding encoding = i % 2 == 0 ? ENCODING_MSGPACK : ENCODING_JSON;
+        struct bytes wanted = golden_body(golden, encoding);
+
+        arena_reset(&arena);
+        if (!command_decode(codec, golden->command.type, encoding, wanted, &arena, &command,
+                            problem))
+            fail_msg("row %zu: %s", i / 2, problem);
+        if (!command_equal(&command, &golden->command)) fail_msg("row %zu decoded", i / 2);
+        assert_true(command_encode(codec, &golden->command, encoding, &arena, &body));
+        if (!wire_bytes_equal(body, wanted)) fail_msg("row %zu encoded", i / 2);
+    }
+}
+
+static void no_truncation_decodes(void **state)
+{
+    char problem[PROBLEM_SIZE];
+    struct command command;
+    uint8_t *block;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ROWS(goldens); i++) {
+        const struct golden *golden = &goldens[i / 2];
+        enum encoding encoding = i % 2 == 0 ? ENCODING_MSGPACK : ENCODING_JSON;
+        struct bytes whole = golden_body(golden, encoding);
+
+        for (uint32_t size = 0; size < whole.size; size++) {
+            struct bytes cut = wire_cut(whole, size, &block);
+            arena_reset(&arena);
+            if (command_decode(codec, golden->command.type, encoding, cut, &arena, &command,
+                               problem))
+                fail_msg("row %zu cut at %u", i / 2, size);
+            assert_int_equal(strncmp(problem, "body: ", 6), 0);
+            free(block);
+        }
+    }
+}
+
+static void wrong_bodies_are_refused_precisely(void **state)
+{
+    char problem[PROBLEM_SIZE];
+    struct command command;
+    struct bytes body;
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(refused); i++) {
+        struct bytes json = wire_bytes(text_of(refused[i].json));
+        arena_reset(&arena);
+        assert_false(
+            command_decode(codec, refused[i].type, ENCODING_JSON, json, &arena, &command, problem));
+        assert_string_equal(problem, refused[i].problem);
+        if (!json_to_msgpack(codec, json, &arena, &body, problem, sizeof problem)) continue;
+        assert_false(command_decode(codec, refused[i].type, ENCODING_MSGPACK, body, &arena,
+                                    &command, problem));
+        assert_string_equal(problem, refused[i].problem);
+    }
+    for (size_t i = 0; i < ROWS(refused_msgpack); i++) {
+        assert_false(command_decode(codec, COMMAND_DEPOSIT, ENCODING_MSGPACK,
+                                    refused_msgpack[i].msgpack, &arena, &command, problem));
+        assert_string_equal(problem, refused_msgpack[i].problem);
+    }
+}
+
+/* A deposit whose metadata is one text of this size under the key "a". */
+static struct bytes deposit_with_metadata(uint32_t size)
+{
+    struct writer writer = writer_in(&arena);
+    struct bytes body;
+
+    struct pack_map map = pack_map_open(&writer, 3);
+    pack_text(&map, "account", text_of("a"));
+    pack_int(&map, "amount", 1);
+    pack_key(&map, "metadata");
+    struct pack_map metadata = pack_map_open(&writer, 1);
+    pack_key(&metadata, "a");
+    write_u8(&writer, 0xda);
+    write_u16(&writer, (uint16_t)size);
+    for (uint32_t i = 0; i < size; i++) write_u8(&writer, 'x');
+    metadata.count = 1;
+    pack_map_close(&metadata);
+    pack_map_close(&map);
+    assert_true(writer_keep(&writer, &arena, &body));
+    return body;
+}
+
+static void limits_are_exact(void **state)
+{
+    enum { METADATA_HEADS = 1 + 2 + 3 }; /* map, key, text */
+    static char name[NAME_LENGTH_MAX + 2];
+    char problem[PROBLEM_SIZE];
+    struct command command;
+
+    (void)state;
+    arena_reset(&arena);
+    struct bytes body = deposit_with_metadata(METADATA_SIZE_MAX - METADATA_HEADS);
+    assert_true(
+        command_decode(codec, COMMAND_DEPOSIT, ENCODING_MSGPACK, body, &arena, &command, problem));
+    assert_int_equal(command.metadata.size, METADATA_SIZE_MAX);
+    body = deposit_with_metadata(METADATA_SIZE_MAX - METADATA_HEADS + 1);
+    assert_false(
+        command_decode(codec, COMMAND_DEPOSIT, ENCODING_MSGPACK, body, &arena, &command, problem));
+    assert_string_equal(problem, "metadata: 4097 bytes as msgpack; at most 4096 are accepted");
+
+    memset(name, 'n', NAME_LENGTH_MAX + 1);
+    assert_false(name_is_valid(text_of(name)));
+    name[NAME_LENGTH_MAX] = '\0';
+    assert_true(name_is_valid(text_of(name)));
+    assert_false(name_is_valid((struct text){name, NAME_LENGTH_MAX + 1}));
+    assert_false(name_is_valid((struct text){name + NAME_LENGTH_MAX, 1})); /* NUL */
+    assert_true(id_is_valid(text_of(A64)));
+    assert_false(id_is_valid(text_of(A64 "a")));
+    assert_true(id_is_valid(text_of("AZaz09._:-")));
+    assert_true(asset_is_valid(text_of("AZ09.AZ09.AZ")));
+    assert_false(asset_is_valid(text_of("AZ09.AZ09.AZ0")));
+    assert_false(asset_is_valid(text_of("A-Z")));
+    for (int byte = 0; byte < 256; byte++) { /* against the rule written another way */
+        char one = (char)byte;
+        bool is_ascii_word =
+            byte < 128 && byte != 0 &&
+            strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-", byte) !=
+                NULL;
+        assert_int_equal(id_is_valid((struct text){&one, 1}), is_ascii_word);
+    }
+}
+
+static struct text random_id(uint32_t most)
+{
+    static const char letters[] = "ABCXYZ0189.abcxyz_:-"; /* an asset takes the first eleven */
+    struct writer writer = writer_in(&arena);
+    struct bytes bytes;
+    uint32_t kinds = most == ASSET_LENGTH_MAX ? 11 : sizeof letters - 1;
+
+    for (uint32_t left = 1 + (uint32_t)rand() % most; left > 0; left--)
+        write_u8(&writer, (uint8_t)letters[(uint32_t)rand() % kinds]);
+    assert_true(writer_keep(&writer, &arena, &bytes));
+    return (struct text){(const char *)bytes.data, bytes.size};
+}
+
+static struct amount random_amount(void)
+{
+    struct amount amount = {.value = wire_random_int()};
+    char text[AMOUNT_TEXT_SIZE];
+
+    if (rand() % 2 == 0) return amount;
+    amount_format(amount.value, (uint8_t)(rand() % (SCALE_MAX + 1)), text);
+    assert_true(amount_parse(text_of(text), &amount));
+    return amount;
+}
+
+/* Canonical, within what the wire of JSON can say. */
+static struct bytes random_metadata(void)
+{
+    struct bytes metadata = wire_random_metadata(&arena);
+    char problem[PROBLEM_SIZE];
+
+    if (metadata.size == 0) return metadata;
+    assert_true(msgpack_canonical(codec, metadata, &arena, &metadata, problem, sizeof problem));
+    return metadata;
+}
+
+static struct command random_command(void)
+{
+    struct command command = {.type = (enum command_type)((uint32_t)rand() % COMMANDS_COUNT)};
+
+    switch (command.type) {
+    case COMMAND_OPEN_ACCOUNT:
+        command.user_id = random_id(ID_LENGTH_MAX);
+        command.name =
+            rand() % 2 == 0 ? wire_random_text(&arena, NAME_LENGTH_MAX / 4) : (struct text){0};
+        command.kind = rand() % 2 == 0 ? ACCOUNT_USER : ACCOUNT_SYSTEM;
+        command.account = random_id(ID_LENGTH_MAX);
+        command.asset = random_id(ASSET_LENGTH_MAX);
+        command.metadata = random_metadata();
+        return command;
+    case COMMAND_DEPOSIT:
+    case COMMAND_WITHDRAW:
+    case COMMAND_TRANSFER:
+        if (rand() % 2 == 0) command.asset = random_id(ASSET_LENGTH_MAX);
+        command.amount = random_amount();
+        command.metadata = random_metadata();
+        if (command.type == COMMAND_TRANSFER) {
+            command.from = random_id(ID_LENGTH_MAX);
+            command.to = random_id(ID_LENGTH_MAX);
+        } else {
+            command.account = random_id(ID_LENGTH_MAX);
+        }
+        return command;
+    case COMMAND_GET_USER:
+        command.user_id = random_id(ID_LENGTH_MAX);
+        return command;
+    case COMMAND_GET_ACCOUNT:
+    case COMMAND_GET_BALANCE:
+        command.account = random_id(ID_LENGTH_MAX);
+        return command;
+    case COMMAND_GET_TRANSACTION:
+        command.transaction = wire_random_uuid();
+        return command;
+    case COMMANDS_COUNT:
+        break;
+    }
+    return command;
+}
+
+static void random_commands_come_back(void **state)
+{
+    char problem[PROBLEM_SIZE];
+    struct command command, decoded[2];
+    struct bytes body;
+
+    (void)state;
+    for (uint32_t seed = 1; seed <= RANDOM_COMMANDS; seed++) {
+        srand(seed);
+        arena_reset(&arena);
+        command = random_command();
+        struct uuid fingerprint = command_fingerprint(&command);
+        for (uint32_t i = 0; i < 2; i++) {
+            enum encoding encoding = i == 0 ? ENCODING_MSGPACK : ENCODING_JSON;
+            if (!command_encode(codec, &command, encoding, &arena, &body) ||
+                !command_decode(codec, command.type, encoding, body, &arena, &decoded[i], problem))
+                fail_msg("seed %u: %s", seed, problem);
+            if (!command_equal(&command, &decoded[i]) ||
+                !wire_uuid_equal(fingerprint, command_fingerprint(&decoded[i])))
+                fail_msg("seed %u, encoding %u", seed, i);
+        }
+    }
+}
+
+/* The pairs of a map in another order, and with the longest heads there are. */
+static void key_order_does_not_matter(void **state)
+{
+    static const struct bytes bodies[] = {
+        WIRE_BYTES("\x83\xa7"
+                   "account\xa1"
+                   "a\xa6"
+                   "amount\x01\xa8metadata\x82\xa1"
+                   "x\x01\xa1"
+                   "y\x02"),
+        WIRE_BYTES("\x83\xa8metadata\x82\xa1"
+                   "y\x02\xa1"
+                   "x\x01\xa6"
+                   "amount\x01\xa7"
+                   "account\xa1"
+                   "a"),
+        WIRE_BYTES("\xdf\x00\x00\x00\x03\xd9\x06"
+                   "amount\xd3\x00\x00\x00\x00\x00\x00\x00\x01\xda\x00\x07"
+                   "account\xdb\x00\x00\x00\x01"
+                   "a\xa8metadata\xde\x00\x02\xa1"
+                   "y\xcc\x02\xa1"
+                   "x\xd1\x00\x01"),
+    };
+    char problem[PROBLEM_SIZE];
+    struct command command;
+    struct uuid first = {{0}};
+
+    (void)state;
+    arena_reset(&arena);
+    for (size_t i = 0; i < ROWS(bodies); i++) {
+        assert_true(command_decode(codec, COMMAND_DEPOSIT, ENCODING_MSGPACK, bodies[i], &arena,
+                                   &command, problem));
+        struct uuid fingerprint = command_fingerprint(&command);
+        if (i == 0) first = fingerprint;
+        assert_true(wire_uuid_equal(first, fingerprint));
+    }
+}
+
+static void every_field_counts(void **state)
+{
+    const struct command base = {
+        .type = COMMAND_DEPOSIT, .account = WIRE_TEXT("ab"), .amount = {1, 1, true}};
+    struct command variants[16];
+    uint32_t count = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < ROWS(variants); i++) variants[i] = base;
+    count++;
+    variants[count++].type = COMMAND_WITHDRAW;
+    variants[count++].account = text_of("ac");
+    variants[count++].account = text_of("a");
+    variants[count++].from = text_of("ab");
+    variants[count++].to = text_of("ab");
+    variants[count++].user_id = text_of("ab");
+    variants[count++].name = text_of("ab");
+    variants[count++].asset = text_of("ab");
+    variants[count++].kind = ACCOUNT_SYSTEM;
+    variants[count++].amount.value = 2;
+    variants[count++].amount.digits = 2;
+    variants[count++].amount.is_decimal = false;
+    variants[count++].metadata = (struct bytes)WIRE_BYTES("\x80");
+    variants[count++].transaction.bytes[15] = 1;
+    variants[count].account = text_of("a"); /* the boundary between two fields moved */
+    variants[count++].from = text_of("b");
+    assert_int_equal(count, ROWS(variants));
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (wire_uuid_equal(command_fingerprint(&variants[i]),
+                                command_fingerprint(&variants[k])))
+                fail_msg("variants %u and %u", i, k);
+}
+
+/* The journal keeps digests for ever: these values may never change. */
+static void digests_are_for_ever(void **state)
+{
+    char hex[UUID_HEX_SIZE];
+    struct uuid digest = idempotency_digest(text_of("shop"), text_of("order-1"));
+
+    (void)state;
+    uuid_format_hex(&digest, hex);
+    assert_string_equal(hex, "a8ef18bbdb26cc5acb22848d20a82d14");
+    digest = command_fingerprint(&goldens[3].command);
+    uuid_format_hex(&digest, hex);
+    assert_string_equal(hex, "6236348584fa6f694e280db5a371d323");
+
+    struct uuid shifted = idempotency_digest(text_of("shopo"), text_of("rder-1"));
+    assert_false(wire_uuid_equal(shifted, idempotency_digest(text_of("shop"), text_of("order-1"))));
+    shifted = idempotency_digest(text_of(""), text_of("order-1"));
+    assert_false(wire_uuid_equal(shifted, idempotency_digest(text_of("order-1"), text_of(""))));
+}
+
+/* clang-format off */
+static const struct {
+    enum command_type type;
+    const char *word, *ordering_key;
+    int16_t number;
+    bool changes;
+} types[] = {
+    {COMMAND_OPEN_ACCOUNT,    "open_account",    "account", 1,   true},
+    {COMMAND_DEPOSIT,         "deposit",         "account", 2,   true},
+    {COMMAND_WITHDRAW,        "withdraw",        "account", 3,   true},
+    {COMMAND_TRANSFER,        "transfer",        "from",    4,   true},
+    {COMMAND_GET_USER,        "get_user",        "user",    101, false},
+    {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
+    {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},
+    {COMMAND_GET_TRANSACTION, "get_transaction", "",        104, false},
+};
+/* clang-format on */
+_Static_assert(ROWS(types) == COMMANDS_COUNT, "each type has its row");
+
+static void types_have_words_and_numbers(void **state)
+{
+    enum command_type type;
+
+    (void)state;
+    for (size_t i = 0; i < ROWS(types); i++) {
+        struct command command = {.type = types[i].type,
+                                  .account = WIRE_TEXT("account"),
+                                  .from = WIRE_TEXT("from"),
+                                  .user_id = WIRE_TEXT("user")};
+        assert_string_equal(command_word(types[i].type), types[i].word);
+        assert_int_equal(command_number(types[i].type), types[i].number);
+        assert_int_equal(command_changes(types[i].type), types[i].changes);
+        assert_true(command_type_parse(text_of(types[i].word), &type) && type == types[i].type);
+        assert_true(command_type_of_number(types[i].number, &type) && type == types[i].type);
+        assert_true(text_equal(command_ordering_key(&command), text_of(types[i].ordering_key)));
+    }
+    assert_false(command_type_parse(text_of("Deposit"), &type));
+    assert_false(command_type_parse(text_of("deposi"), &type));
+    assert_false(command_type_parse(text_of(""), &type));
+    assert_false(command_type_of_number(0, &type));
+}
+
+static void full_arena_is_reported(void **state)
+{
+    uint8_t memory[16];
+    struct arena small = {.base = memory, .size = sizeof memory};
+    struct bytes out;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ROWS(goldens); i++)
+        if (goldens[i / 2].msgpack.size > sizeof memory)
+            assert_false(command_encode(codec, &goldens[i / 2].command,
+                                        i % 2 == 0 ? ENCODING_MSGPACK : ENCODING_JSON, &small,
+                                        &out));
+}
+
+static int setup(void **state)
+{
+    struct err err;
+
+    (void)state;
+    return codec_open(&codec, &err) && arena_open(&arena, WIRE_ARENA_SIZE, &err) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    codec_close(codec);
+    arena_close(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(goldens_decode_and_encode),
+        cmocka_unit_test(no_truncation_decodes),
+        cmocka_unit_test(wrong_bodies_are_refused_precisely),
+        cmocka_unit_test(limits_are_exact),
+        cmocka_unit_test(random_commands_come_back),
+        cmocka_unit_test(key_order_does_not_matter),
+        cmocka_unit_test(every_field_counts),
+        cmocka_unit_test(digests_are_for_ever),
+        cmocka_unit_test(types_have_words_and_numbers),
+        cmocka_unit_test(full_arena_is_reported),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,435 @@
+/*
+ * test_cycle.c - the worker's cycle against a broker, a database and a Redis that are arrays, in which the n-th
+ * call fails, for every n: once, or from then on for a while; before it took effect, or after. However it fails,
+ * in the end every message is acknowledged, each key has one outcome, the balances are what the commands say, and
+ * no message was acknowledged before its outcome, or its dead letter, had committed.
+ */
+#include "tests/test.h"
+#include "worker/cycle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGES = 40, ACCOUNTS = 4, POISON = 17, MALFORMED = 23, OVERSIZED = 29, BATCH = 16 };
+
+
+struct message {
+    struct bytes properties, body;
+    char key[24];
+    bool acked, rejected, unacked, committed;
+    uint32_t replies, dead_letters;
+};
+
+struct stored {
+    struct uuid digest, fingerprint;
+    uint32_t times;
+    enum result result;
+};
+
+static struct {
+    struct arena arena;
+    struct codec *codec;
+    struct message messages[MESSAGES];
+    struct stored journal[MESSAGES];
+    uint32_t journal_count;
+    int64_t balance[ACCOUNTS], seq[ACCOUNTS];
+    bool open[ACCOUNTS];
+    struct asset asset;
+    /* The faults: calls fail_at .. fail_at + fail_for - 1 fail. */
+    uint32_t calls, fail_at, fail_for;
+    bool fail_late; /* a commit fails after it took effect */
+    bool fault_met, link_lost;
+    bool knows; /* Redis answers repeats */
+} world;
+
+static const char *const IDS[ACCOUNTS] = {"alice", "bob", "carol", "dave"};
+
+static bool fails(struct err *err)
+{
+    world.calls++;
+    if (world.calls < world.fail_at || world.calls >= world.fail_at + world.fail_for) return false;
+    world.fault_met = true;
+    (void)err_set(err, ERR_RETRY, "injected");
+    return true;
+}
+
+/* --- messages ------------------------------------------------------------------------------------------------- */
+
+/* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before it. */
+static void make_message(uint32_t i)
+{
+    struct message *message = &world.messages[i];
+    uint32_t at = i >= ACCOUNTS && i % 7 == 0 ? i - 1 : i;
+    struct command command = {.account = text_of(IDS[at % ACCOUNTS])};
+    char correlation[16];
+
+    if (at < ACCOUNTS) {
+        command.type = COMMAND_OPEN_ACCOUNT;
+        command.user_id = text_of("user");
+        command.asset = text_of("EUR");
+    } else {
+        command.type = at % 3 == 0 ? COMMAND_WITHDRAW : COMMAND_DEPOSIT;
+        command.amount = (struct amount){.value = 1 + at * 5};
+    }
+    (void)snprintf(message->key, sizeof message->key, "key-%u", at);
+    (void)snprintf(correlation, sizeof correlation, "%u", i);
+    struct properties_out out = {.content_type = TEXT_LITERAL("application/msgpack"),
+                                 .type = text_of(command_word(command.type)),
+                                 .message_id = text_of(message->key),
+                                 .correlation_id = text_of(correlation),
+                                 .reply_to = TEXT_LITERAL("replies")};
+    assert_true(properties_write(&out, &world.arena, &message->properties));
+    assert_true(command_encode(world.codec, &command, ENCODING_MSGPACK, &world.arena, &message->body));
+    if (i == MALFORMED) message->body.size--;
+}
+
+/* --- the broker ------------------------------------------------------------------------------------------------ */
+
+static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
+                  struct arena *arena, uint32_t *count, struct err *err)
+{
+    (void)context;
+    (void)wait_ms;
+    (void)arena;
+    *count = 0;
+    world.link_lost = fails(err);
+    if (world.link_lost) return false;
+    for (uint32_t i = 0; i < MESSAGES && *count < max; i++) {
+        struct message *message = &world.messages[i];
+        if (message->acked || message->rejected || message->unacked) continue;
+        message->unacked = true;
+        out[(*count)++] = (struct delivery){.tag = i + 1,
+                                            .exchange = TEXT_LITERAL("ledger.commands"),
+                                            .routing_key = TEXT_LITERAL("x"),
+                                            .properties = message->properties,
+                                            .body = i == OVERSIZED ? (struct bytes){0} : message->body,
+                                            .body_size = message->body.size,
+                                            .oversized = i == OVERSIZED};
+    }
+    return true;
+}
+
+static bool ack(void *context, uint64_t tag, struct err *err)
+{
+    (void)context;
+    world.link_lost = fails(err);
+    if (world.link_lost) return false;
+    for (uint32_t i = 0; i < tag; i++) {
+        struct message *message = &world.messages[i];
+        if (!message->unacked) continue;
+        if (!message->committed) fail_msg("message %u acknowledged before its commit", i);
+        message->unacked = false;
+        message->acked = true;
+    }
+    return true;
+}
+
+static bool reject(void *context, uint64_t tag, struct err *err)
+{
+    (void)context;
+    world.link_lost = fails(err);
+    if (world.link_lost) return false;
+    assert_int_equal(tag, OVERSIZED + 1);
+    assert_true(world.messages[tag - 1].committed);
+    world.messages[tag - 1].unacked = false;
+    world.messages[tag - 1].rejected = true;
+    return true;
+}
+
+static void lose_link(void)
+{
+    for (uint32_t i = 0; i < MESSAGES; i++) world.messages[i].unacked = false;
+}
+
+/* --- the database ------------------------------------------------------------------------------------------------ */
+
+static struct stored *find(const struct uuid *digest)
+{
+    for (uint32_t i = 0; i < world.journal_count; i++)
+        if (uuid_compare(&world.journal[i].digest, digest) == 0) return &world.journal[i];
+    return NULL;
+}
+
+static bool load(void *context, struct batch *batch, struct err *err)
+{
+    (void)context;
+    if (fails(err)) return false;
+    batch->assets = &world.asset;
+    batch->assets_count = 1;
+    batch->now_us = 1;
+    for (uint32_t i = 0; i < batch->accounts_count; i++) {
+        struct account *account = &batch->accounts[i];
+        for (uint32_t a = 0; a < ACCOUNTS; a++) {
+            if (!text_equal(account->id, text_of(IDS[a]))) continue;
+            account->number = a + 1;
+            account->exists = world.open[a];
+            account->asset = &world.asset;
+            account->balance = world.balance[a];
+            account->seq = world.seq[a];
+        }
+    }
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        struct work *work = &batch->works[i];
+        struct stored *stored =
+            work->origin == ORIGIN_NONE ? find(&work->request->key_digest) : NULL;
+        if (stored == NULL) continue;
+        work->stored = true;
+        work->stored_fingerprint = stored->fingerprint;
+        work->reply = (struct reply){.result = stored->result};
+    }
+    return true;
+}
+
+static uint32_t number_of(struct text correlation)
+{
+    return (uint32_t)strtoul(correlation.bytes, NULL, 10); /* a terminated copy */
+}
+
+static void count_row(const struct outbox_row *row)
+{
+    struct properties properties;
+    char number[16];
+
+    if (row->kind == OUTBOX_EVENT) return;
+    assert_true(properties_parse(row->properties, &properties));
+    assert_true(text_copy(properties.correlation_id, number, sizeof number));
+    uint32_t i = number_of(text_of(number));
+    assert_in_range(i, 0, MESSAGES - 1);
+    if (row->kind == OUTBOX_REPLY) world.messages[i].replies++;
+    if (row->kind == OUTBOX_DEAD_LETTER) world.messages[i].dead_letters++;
+}
+
+static void store(const struct batch *batch, const struct outbox_row *rows, uint32_t rows_count)
+{
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        const struct work *work = &batch->works[i];
+        struct stored *stored = find(&work->request->key_digest);
+        char number[16];
+        assert_true(text_copy(work->request->properties.correlation_id, number, sizeof number));
+        world.messages[number_of(text_of(number))].committed = true;
+        if (work->origin != ORIGIN_DECIDED) continue;
+        if (stored == NULL) {
+            stored = &world.journal[world.journal_count++];
+            *stored = (struct stored){.digest = work->request->key_digest,
+                                      .fingerprint = work->request->fingerprint,
+                                      .result = work->outcome.result};
+        }
+        stored->times++;
+    }
+    for (uint32_t i = 0; i < batch->accounts_count; i++) {
+        const struct account *account = &batch->accounts[i];
+        if (account->number == 0) continue;
+        world.open[account->number - 1] = account->exists;
+        world.balance[account->number - 1] = account->balance;
+        world.seq[account->number - 1] = account->seq;
+    }
+    for (uint32_t i = 0; i < rows_count; i++) count_row(&rows[i]);
+}
+
+static bool commit(void *context, const struct batch *batch, const struct outbox_row *rows,
+                   uint32_t rows_count, struct err *err)
+{
+    (void)context;
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (text_equal(batch->works[i].request->key, text_of(world.messages[POISON].key)) &&
+            batch->works[i].origin == ORIGIN_DECIDED)
+            return err_set(err, ERR_REJECT, "a row that the database refuses");
+    bool failed = fails(err);
+    if (!failed || world.fail_late) store(batch, rows, rows_count);
+    return !failed;
+}
+
+static void abandon(void *context)
+{
+    (void)context;
+}
+
+/* --- Redis, and the way past the outbox ------------------------------------------------------------------------- */
+
+static void lookup(void *context, struct batch *batch)
+{
+    (void)context;
+    for (uint32_t i = 0; world.knows && i < batch->works_count; i++) {
+        struct work *work = &batch->works[i];
+        struct stored *stored =
+            work->origin == ORIGIN_NONE ? find(&work->request->key_digest) : NULL;
+        if (stored == NULL) continue;
+        work->origin = ORIGIN_CACHED;
+        work->reply = (struct reply){.result = stored->result, .replayed = true};
+    }
+}
+
+static void remember(void *context, struct batch *batch)
+{
+    (void)context;
+    (void)batch;
+}
+
+static bool answer(void *context, const struct outbox_row *rows, uint32_t count)
+{
+    struct err err = {0};
+
+    (void)context;
+    if (fails(&err)) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct properties properties;
+        char number[16];
+        assert_true(properties_parse(rows[i].properties, &properties));
+        assert_true(text_copy(properties.correlation_id, number, sizeof number));
+        world.messages[number_of(text_of(number))].committed = true;
+        count_row(&rows[i]);
+    }
+    return true;
+}
+
+static void report(void *context, const struct batch *batch)
+{
+    (void)context;
+    (void)batch;
+}
+
+static const struct cycle_io IO = {.fetch = fetch,
+                                   .lookup = lookup,
+                                   .remember = remember,
+                                   .answer = answer,
+                                   .load = load,
+                                   .commit = commit,
+                                   .abandon = abandon,
+                                   .reject = reject,
+                                   .ack = ack,
+                                   .report = report};
+
+/* --- one run ---------------------------------------------------------------------------------------------------------- */
+
+static void begin(void)
+{
+    memset(world.journal, 0, sizeof world.journal);
+    memset(world.messages, 0, sizeof world.messages);
+    memset(world.balance, 0, sizeof world.balance);
+    memset(world.seq, 0, sizeof world.seq);
+    memset(world.open, 0, sizeof world.open);
+    world.journal_count = 0;
+    world.calls = 0;
+    world.fault_met = false;
+    arena_reset(&world.arena);
+    for (uint32_t i = 0; i < MESSAGES; i++) make_message(i);
+}
+
+static bool all_settled(void)
+{
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        if (!world.messages[i].acked && !world.messages[i].rejected) return false;
+    return true;
+}
+
+static void check_balances(void)
+{
+    int64_t balance[ACCOUNTS] = {0}, seq[ACCOUNTS] = {0};
+
+    for (uint32_t i = ACCOUNTS; i < MESSAGES; i++) {
+        int64_t amount = 1 + (int64_t)i * 5;
+        if (i % 7 == 0 || i == POISON || i == MALFORMED || i == OVERSIZED) continue;
+        if (i % 3 == 0 && balance[i % ACCOUNTS] < amount) continue;
+        balance[i % ACCOUNTS] += i % 3 == 0 ? -amount : amount;
+        seq[i % ACCOUNTS]++;
+    }
+    for (uint32_t a = 0; a < ACCOUNTS; a++) {
+        assert_int_equal(world.balance[a], balance[a]);
+        assert_int_equal(world.seq[a], seq[a]);
+    }
+}
+
+static void run(uint32_t fail_at, uint32_t fail_for, bool late, bool knows)
+{
+    static const struct names *names;
+    static struct names made;
+    struct cycle_options options = {.io = &IO, .batch_max = BATCH};
+    struct cycle *cycle;
+    struct err err = {0};
+
+    if (names == NULL) assert_true(names_make(&made, "ledger", 1, &err));
+    names = &made;
+    options.names = names;
+    world.fail_at = fail_at;
+    world.fail_for = fail_for;
+    world.fail_late = late;
+    world.knows = knows;
+    begin();
+    assert_true(cycle_open(&cycle, &options, &err));
+    for (uint32_t turns = 0; !all_settled(); turns++) {
+        uint32_t taken;
+        bool empty;
+        if (turns > 1000) fail_msg("stuck with call %u failing", fail_at);
+        if (cycle_turn(cycle, 0, &taken, &empty, &err)) continue;
+        assert_int_equal(err.kind, ERR_RETRY);
+        if (!world.link_lost) continue; /* the batch stays in hand */
+        lose_link();
+        cycle_drop(cycle);
+    }
+    cycle_close(cycle);
+}
+
+static void check(void)
+{
+    for (uint32_t i = 0; i < world.journal_count; i++) assert_int_equal(world.journal[i].times, 1);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        const struct message *message = &world.messages[i];
+        bool dead = i == POISON || i == MALFORMED;
+        assert_true(message->replies >= 1);
+        assert_int_equal(message->rejected, i == OVERSIZED);
+        if (dead) assert_true(message->dead_letters >= 1);
+        if (!dead) assert_int_equal(message->dead_letters, 0);
+    }
+    check_balances();
+}
+
+static void every_call_fails_in_turn(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = {1, 2, 7};
+
+    for (uint32_t mode = 0; mode < 4; mode++)
+        for (uint32_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
+            uint32_t n = 1;
+            for (world.fault_met = true; world.fault_met; n++) {
+                run(n, lengths[l], mode % 2 == 1, mode >= 2);
+                check();
+            }
+            assert_true(n > 10); /* the sweep went through the whole run */
+        }
+}
+
+static void without_a_fault_each_is_answered_once(void **state)
+{
+    (void)state;
+    run(UINT32_MAX, 0, false, false);
+    check();
+    for (uint32_t i = 0; i < MESSAGES; i++) assert_int_equal(world.messages[i].replies, 1);
+}
+
+static int open_world(void **state)
+{
+    struct err err = {0};
+
+    (void)state;
+    world.asset = (struct asset){.code = TEXT_LITERAL("EUR"), .scale = 2, .world = 100};
+    return arena_open(&world.arena, 1 << 20, &err) && codec_open(&world.codec, &err) ? 0 : -1;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    codec_close(world.codec);
+    arena_close(&world.arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_fault_each_is_answered_once),
+        cmocka_unit_test(every_call_fails_in_turn),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}

@@ -1,0 +1,59 @@
+/*
+ * cycle.h - what a worker does again and again: take what has arrived, decide it, commit, acknowledge.
+ * Knows neither broker nor database nor Redis: they are behind struct cycle_io, so that a test can make every
+ * call fail in turn.
+ *
+ * Ensures: 1. a delivery is acknowledged only after the transaction that holds its outcome has committed;
+ *          2. a batch that failed for a passing reason stays in hand and is run again, whole;
+ *          3. one bad command does not hold up the others: the batch is halved until it stands alone, and it is
+ *             dead-lettered through the outbox.
+ * A crash anywhere is repaired by the redelivery that follows, because the key in the journal decides.
+ */
+#ifndef WORKER_CYCLE_H
+#define WORKER_CYCLE_H
+
+#include "base/consumer_amqp.h"
+#include "outbox/compose.h"
+
+struct cycle_io {
+    void *context;
+    /* consumer_fetch */
+    bool (*fetch)(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
+                  struct arena *arena, uint32_t *count, struct err *err);
+    /* seen_lookup and seen_remember: cannot fail */
+    void (*lookup)(void *context, struct batch *batch);
+    void (*remember)(void *context, struct batch *batch);
+    /* Sends replies past the outbox and waits for their confirms; false: none may be counted on. */
+    bool (*answer)(void *context, const struct outbox_row *rows, uint32_t count);
+    /* store_load; store_save, outbox_append and store_commit; query_abandon */
+    bool (*load)(void *context, struct batch *batch, struct err *err);
+    bool (*commit)(void *context, const struct batch *batch, const struct outbox_row *rows,
+                   uint32_t rows_count, struct err *err);
+    void (*abandon)(void *context);
+    /* consumer_reject; consumer_ack with multiple */
+    bool (*reject)(void *context, uint64_t tag, struct err *err);
+    bool (*ack)(void *context, uint64_t tag, struct err *err);
+    /* Logs and counts what was settled: cannot fail. */
+    void (*report)(void *context, const struct batch *batch);
+};
+
+struct cycle;
+
+struct cycle_options {
+    const struct cycle_io *io;
+    const struct names *names;
+    enum encoding event_encoding;
+    uint32_t batch_max; /* deliveries, at most BATCH_COMMANDS_MAX */
+};
+
+MUST_CHECK bool cycle_open(struct cycle **out, const struct cycle_options *options, struct err *err);
+void cycle_close(struct cycle *cycle); /* NULL is fine */
+
+/* One turn. *taken is the number of deliveries settled; *empty that it looked and nothing had arrived. */
+MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
+                           struct err *err);
+bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */
+/* Their connection is gone, so the broker has them again. */
+void cycle_drop(struct cycle *cycle);
+
+#endif

@@ -1,0 +1,433 @@
+/*
+ * worker.c - connections, shards and the cycle, put together. Invariants:
+ *  1. a queue is consumed only while its shard's lock is held, so two workers never fight over an account;
+ *  2. a shard is given up only after what it delivered is settled, so order survives a move;
+ *  3. acknowledgements travel on a connection that never publishes;
+ *  4. when the database connection is lost the locks are too: a batch in hand waits for the next connection,
+ *     and if one of the locks is somebody else's by then, everything is given back to the broker.
+ */
+#include "worker/worker.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/health.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "ledger/migrate_pg.h"
+#include "ledger/seen_redis.h"
+#include "ledger/store_pg.h"
+#include "outbox/outbox_pg.h"
+#include "worker/answer.h"
+#include "worker/cycle.h"
+#include "worker/report.h"
+#include "worker/shards_pg.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAIT_MS = 100, PAUSE_STEP_MS = 100, ROLL_UP_MOST = 1000 };
+
+enum shard_state { SHARD_NOT_OURS, SHARD_OURS, SHARD_LEAVING };
+
+struct worker {
+    const struct worker_settings *settings;
+    struct names names;
+    struct db *db;
+    struct consumer *consumer;
+    struct seen *seen;
+    struct answer *answer; /* for repeats that Redis knows */
+    struct store *store;
+    struct cycle *cycle;
+    struct cycle_io io;
+    struct codec *codec; /* for what is kept in Redis */
+    struct backoff backoff;
+    bool consumer_broken;
+    bool topology_applied;
+    uint64_t balance_at_ms;
+    uint64_t taken_us;
+    enum shard_state shards[SHARDS_MAX];
+    uint32_t leaving_left; /* deliveries that may still be of a leaving shard */
+    struct survey survey;
+};
+
+/* --- the cycle's edges -------------------------------------------------------------------------------------- */
+
+static bool io_fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
+                     struct arena *arena, uint32_t *count, struct err *err)
+{
+    struct worker *worker = context;
+
+    worker->consumer_broken =
+        !consumer_fetch(worker->consumer, wait_ms, out, max, arena, count, err);
+    worker->taken_us = clock_monotonic_us();
+    return !worker->consumer_broken;
+}
+
+static void io_lookup(void *context, struct batch *batch)
+{
+    struct worker *worker = context;
+    seen_lookup(worker->seen, worker->codec, batch);
+}
+
+static void io_remember(void *context, struct batch *batch)
+{
+    struct worker *worker = context;
+    seen_remember(worker->seen, worker->codec, batch);
+}
+
+static bool io_answer(void *context, const struct outbox_row *rows, uint32_t count)
+{
+    struct worker *worker = context;
+    return answer_send(worker->answer, rows, count);
+}
+
+static bool io_load(void *context, struct batch *batch, struct err *err)
+{
+    struct worker *worker = context;
+    return store_load(worker->store, worker->db, batch, err);
+}
+
+static bool io_commit(void *context, const struct batch *batch, const struct outbox_row *rows,
+                      uint32_t rows_count, struct err *err)
+{
+    struct worker *worker = context;
+    struct answers answers = {0};
+
+    return store_save(worker->store, worker->db, batch, &answers, err) &&
+           outbox_append(worker->db, rows, rows_count, batch->arena, &answers, err) &&
+           store_commit(worker->db, &answers, err);
+}
+
+static void io_abandon(void *context)
+{
+    struct worker *worker = context;
+    query_abandon(worker->db);
+}
+
+static bool io_reject(void *context, uint64_t tag, struct err *err)
+{
+    struct worker *worker = context;
+    worker->consumer_broken = !consumer_reject(worker->consumer, tag, err);
+    return !worker->consumer_broken;
+}
+
+static bool io_ack(void *context, uint64_t tag, struct err *err)
+{
+    struct worker *worker = context;
+    worker->consumer_broken = !consumer_ack(worker->consumer, tag, true, err);
+    return !worker->consumer_broken;
+}
+
+static void io_report(void *context, const struct batch *batch)
+{
+    struct worker *worker = context;
+    report_batch(batch, worker->taken_us, clock_monotonic_us());
+}
+
+/* --- opening and closing ------------------------------------------------------------------------------------ */
+
+static bool open_parts(struct worker *worker, struct err *err)
+{
+    const struct worker_settings *settings = worker->settings;
+    struct seen_options seen = {.url = settings->redis_url,
+                                .prefix = settings->prefix,
+                                .timeout_ms = settings->redis_timeout_ms,
+                                .ttl_s = settings->redis_ttl_s};
+    struct answer_options answer = {.url = settings->amqp_url,
+                                    .name = settings->name,
+                                    .heartbeat_s = settings->heartbeat_s,
+                                    .timeout_ms = settings->timeout_ms};
+    struct cycle_options cycle = {.io = &worker->io,
+                                  .names = &worker->names,
+                                  .event_encoding = (enum encoding)settings->event_encoding,
+                                  .batch_max = settings->batch_max};
+
+    return names_make(&worker->names, settings->prefix, settings->shards, err) &&
+           codec_open(&worker->codec, err) && seen_open(&worker->seen, &seen, err) &&
+           answer_open(&worker->answer, &answer, err) && store_open(&worker->store, err) &&
+           cycle_open(&worker->cycle, &cycle, err);
+}
+
+bool worker_open(struct worker **out, const struct worker_settings *settings, struct err *err)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+
+    *out = worker;
+    if (worker == NULL) return err_set(err, ERR_FATAL, "could not open worker: out of memory");
+    worker->settings = settings;
+    worker->backoff = (struct backoff){.first_ms = 100, .most_ms = 5000};
+    worker->io = (struct cycle_io){.context = worker,
+                                   .fetch = io_fetch,
+                                   .lookup = io_lookup,
+                                   .remember = io_remember,
+                                   .answer = io_answer,
+                                   .load = io_load,
+                                   .commit = io_commit,
+                                   .abandon = io_abandon,
+                                   .reject = io_reject,
+                                   .ack = io_ack,
+                                   .report = io_report};
+    health_require(HEALTH_POSTGRES);
+    health_require(HEALTH_RABBITMQ);
+    if (settings->redis_url[0] != '\0') health_optional(HEALTH_REDIS);
+    return open_parts(worker, err);
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker == NULL) return;
+    consumer_close(worker->consumer);
+    db_close(worker->db);
+    cycle_close(worker->cycle);
+    store_close(worker->store);
+    answer_close(worker->answer);
+    seen_close(worker->seen);
+    codec_close(worker->codec);
+    free(worker);
+}
+
+/* --- shards ---------------------------------------------------------------------------------------------------- */
+
+static uint32_t count_shards(const struct worker *worker, enum shard_state state)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < worker->names.shards; i++) count += worker->shards[i] == state;
+    return count;
+}
+
+static bool take_shard(struct worker *worker, uint32_t shard, struct err *err)
+{
+    bool locked = false;
+
+    assert(worker->shards[shard] == SHARD_NOT_OURS);
+    if (!shards_lock(worker->db, worker->settings->prefix, shard, &locked, err)) return false;
+    if (!locked) return true; /* somebody was faster */
+    worker->shards[shard] = SHARD_OURS;
+    worker->consumer_broken =
+        !consumer_subscribe(worker->consumer, worker->names.shard[shard], shard,
+                            (uint16_t)worker->settings->prefetch, err);
+    return !worker->consumer_broken;
+}
+
+static bool leave_shard(struct worker *worker, uint32_t shard, struct err *err)
+{
+    assert(worker->shards[shard] == SHARD_OURS);
+    worker->shards[shard] = SHARD_LEAVING;
+    worker->leaving_left = worker->names.shards * worker->settings->prefetch;
+    worker->consumer_broken = !consumer_cancel(worker->consumer, shard, err);
+    return !worker->consumer_broken;
+}
+
+/* Only when nothing of a leaving shard can be in hand or on its way any more. */
+static bool unlock_left_shards(struct worker *worker, struct err *err)
+{
+    for (uint32_t i = 0; i < worker->names.shards; i++) {
+        if (worker->shards[i] != SHARD_LEAVING) continue;
+        if (!shards_unlock(worker->db, worker->settings->prefix, i, err)) return false;
+        worker->shards[i] = SHARD_NOT_OURS;
+        log_info("gave up shard %s", worker->names.shard[i]);
+    }
+    return true;
+}
+
+/* Once every balance_every_ms: looks who is there, gives up what is too much, takes what is free. */
+static bool balance_shards(struct worker *worker, struct err *err)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct plan plan;
+    uint32_t own;
+
+    if (now_ms < worker->balance_at_ms) return true;
+    worker->balance_at_ms = now_ms + worker->settings->balance_every_ms;
+    worker->survey.shards = worker->names.shards;
+    if (!shards_survey(worker->db, worker->settings->prefix, &worker->survey, err)) return false;
+    shards_plan(&worker->survey, &plan);
+    for (uint32_t i = 0; i < plan.release_count; i++)
+        if (worker->shards[plan.release[i]] == SHARD_OURS &&
+            !leave_shard(worker, plan.release[i], err))
+            return false;
+    own = count_shards(worker, SHARD_OURS);
+    for (uint32_t i = 0; i < plan.acquire_count && own < plan.quota; i++) {
+        if (worker->shards[plan.acquire[i]] != SHARD_NOT_OURS) continue;
+        if (!take_shard(worker, plan.acquire[i], err)) return false;
+        if (worker->shards[plan.acquire[i]] != SHARD_OURS) continue;
+        own++;
+        log_info("took shard %s", worker->names.shard[plan.acquire[i]]);
+    }
+    report_shards(own);
+    if (worker->shards[0] != SHARD_OURS) return true;
+    uint32_t rolled = 0; /* the owner of the first shard keeps the house */
+    return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err);
+}
+
+/* --- connections --------------------------------------------------------------------------------------------- */
+
+/* Everything in hand is the broker's again; the locks that are left are given up on the way back. */
+static void disconnect_consumer(struct worker *worker)
+{
+    consumer_close(worker->consumer);
+    worker->consumer = NULL;
+    worker->consumer_broken = false;
+    cycle_drop(worker->cycle);
+    for (uint32_t i = 0; i < worker->names.shards; i++)
+        if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEAVING;
+    health_set(HEALTH_RABBITMQ, HEALTH_DOWN);
+}
+
+/* The locks went with the connection. Shards that are still being consumed stay ours for now: see lock_again. */
+static void disconnect_db(struct worker *worker)
+{
+    db_close(worker->db);
+    worker->db = NULL;
+    if (worker->consumer == NULL) memset(worker->shards, 0, sizeof worker->shards);
+    health_set(HEALTH_POSTGRES, HEALTH_DOWN);
+}
+
+/* The shards that were ours before the database connection was lost must be ours again. */
+static bool lock_again(struct worker *worker, struct err *err)
+{
+    for (uint32_t i = 0; i < worker->names.shards; i++) {
+        bool locked = false;
+        if (worker->shards[i] == SHARD_NOT_OURS) continue;
+        if (!shards_lock(worker->db, worker->settings->prefix, i, &locked, err)) return false;
+        if (locked) continue;
+        log_warn("shard %s went to another worker; giving everything back",
+                 worker->names.shard[i]);
+        disconnect_consumer(worker); /* the locks just taken go with the database connection */
+        return err_set(err, ERR_RETRY, "could not lock shard %u again: another worker has it", i);
+    }
+    return true;
+}
+
+static bool connect_db(struct worker *worker, struct err *err)
+{
+    const struct worker_settings *settings = worker->settings;
+    struct db_options options = {.url = settings->database_url,
+                                 .application_name = settings->name,
+                                 .role = settings->database_role,
+                                 .connect_timeout_ms = settings->timeout_ms,
+                                 .answer_timeout_ms = settings->answer_timeout_ms,
+                                 .lock_timeout_ms = settings->answer_timeout_ms / 2};
+
+    if (worker->db != NULL) return true;
+    if (!db_open(&worker->db, &options, err) || !migrate_check(worker->db, err) ||
+        !shards_register(worker->db, settings->prefix, &worker->survey.self, err) ||
+        !lock_again(worker, err)) {
+        if (worker->db != NULL) disconnect_db(worker);
+        return false;
+    }
+    health_set(HEALTH_POSTGRES, HEALTH_UP);
+    log_info("connected to PostgreSQL as backend %d", worker->survey.self);
+    return true;
+}
+
+static bool connect_consumer(struct worker *worker, struct err *err)
+{
+    const struct worker_settings *settings = worker->settings;
+    struct consumer_options options = {.url = settings->amqp_url,
+                                       .name = settings->name,
+                                       .heartbeat_s = settings->heartbeat_s,
+                                       .timeout_ms = settings->timeout_ms,
+                                       .body_max = BODY_SIZE_MAX};
+
+    if (worker->consumer != NULL) return true;
+    if (!unlock_left_shards(worker, err)) return false;
+    worker->balance_at_ms = 0;
+    if (!worker->topology_applied) {
+        static struct names_topology topology;
+        names_topology(&worker->names, &topology);
+        if (!topology_apply(settings->amqp_url, &topology.topology,
+                            (enum topology_mode)settings->topology_mode, err))
+            return false;
+        worker->topology_applied = true;
+    }
+    if (!consumer_open(&worker->consumer, &options, err)) {
+        consumer_close(worker->consumer);
+        worker->consumer = NULL;
+        return false;
+    }
+    health_set(HEALTH_RABBITMQ, HEALTH_UP);
+    log_info("connected to RabbitMQ");
+    return true;
+}
+
+static void show_redis(const struct worker *worker)
+{
+    struct seen_counts counts = seen_counts(worker->seen);
+
+    report_redis(counts.hits, counts.misses, counts.errors);
+    if (seen_state(worker->seen) == SEEN_OFF) return;
+    health_set(HEALTH_REDIS, seen_state(worker->seen) == SEEN_UP ? HEALTH_UP : HEALTH_DOWN);
+}
+
+/* --- the turn --------------------------------------------------------------------------------------------------- */
+
+static bool turn(struct worker *worker, struct err *err)
+{
+    uint32_t taken = 0;
+    bool empty = false;
+
+    if (!connect_db(worker, err)) return false;
+    if (!connect_consumer(worker, err)) return false;
+    if (!cycle_holds(worker->cycle) && !balance_shards(worker, err)) return false;
+    if (!cycle_turn(worker->cycle, WAIT_MS, &taken, &empty, err)) return false;
+    worker->leaving_left -= taken < worker->leaving_left ? taken : worker->leaving_left;
+    if ((empty || worker->leaving_left == 0) && !unlock_left_shards(worker, err)) return false;
+    answer_idle(worker->answer);
+    show_redis(worker);
+    if (taken == 0) log_flush();
+    return true;
+}
+
+bool worker_turn(struct worker *worker, struct err *err)
+{
+    health_beat();
+    if (turn(worker, err)) {
+        backoff_reset(&worker->backoff);
+        return true;
+    }
+    report_transient(worker->consumer_broken ? "rabbitmq" : "postgres");
+    if (worker->consumer_broken) {
+        worker->topology_applied = false; /* a queue may be gone */
+        disconnect_consumer(worker);
+    }
+    if (worker->db != NULL && !db_usable(worker->db)) disconnect_db(worker);
+    return false;
+}
+
+void worker_pause(struct worker *worker)
+{
+    uint32_t random, left_ms;
+    struct err ignored = {0};
+
+    random_bytes(&random, sizeof random);
+    left_ms = backoff_next_ms(&worker->backoff, random);
+    while (left_ms > 0 && !stop_requested()) {
+        uint32_t step_ms = left_ms < PAUSE_STEP_MS ? left_ms : PAUSE_STEP_MS;
+        clock_sleep_ms(step_ms);
+        left_ms -= step_ms;
+        health_beat();
+        if (worker->consumer != NULL && !consumer_beat(worker->consumer, &ignored))
+            disconnect_consumer(worker);
+    }
+}
+
+bool worker_drain(struct worker *worker, struct err *err)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + worker->settings->drain_timeout_ms;
+    bool empty = false;
+
+    if (worker->consumer == NULL || worker->db == NULL) return true;
+    for (uint32_t i = 0; i < worker->names.shards; i++)
+        if (worker->shards[i] == SHARD_OURS && !leave_shard(worker, i, err)) return false;
+    while (!empty) {
+        uint32_t taken = 0;
+        if (clock_monotonic_ms() > deadline_ms)
+            return err_set(err, ERR_RETRY, "could not finish what was delivered within %u ms",
+                           worker->settings->drain_timeout_ms);
+        if (!cycle_turn(worker->cycle, 0, &taken, &empty, err)) return false;
+    }
+    return unlock_left_shards(worker, err);
+}
