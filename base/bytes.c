@@ -107,7 +107,7 @@ struct writer writer_in(struct arena *arena)
 
 bool writer_keep(struct writer *writer, struct arena *arena, struct bytes *out)
 {
-    if (writer->overflowed || writer->size > UINT32_MAX) return false;
+    if (writer->overflowed || writer->size > UINT32_MAX || writer->capacity == 0) return false;
     uint8_t *taken = arena_take(arena, writer->size);
     assert(taken == writer->data); /* nobody else took from the arena in between */
     *out = (struct bytes){taken, (uint32_t)writer->size};

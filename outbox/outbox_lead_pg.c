@@ -165,6 +165,7 @@ static bool empty_next(struct db *db, int slot, int next, struct err *err)
     char sql[SQL_SIZE];
     int length = snprintf(
         sql, sizeof sql,
+        "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;"
         "DO $$ DECLARE seen pg_snapshot;"
         " BEGIN"
         "  LOCK TABLE outbox_%d IN ACCESS EXCLUSIVE MODE NOWAIT;"

@@ -224,7 +224,7 @@ static bool read_begin(struct relay *relay, bool *begun, struct err *err)
     return true;
 }
 
-/* *found says whether there may be more to do at once. */
+/* *found says whether there is something to publish. */
 static bool read_next(struct relay *relay, bool *found, struct err *err)
 {
     bool begun = true;
@@ -233,7 +233,7 @@ static bool read_next(struct relay *relay, bool *found, struct err *err)
     if (*found || relay->marks_count == RELAY_MARKS_MAX) return true;
     if (!relay->is_reading && !read_begin(relay, &begun, err)) return false;
     if (begun && !read_page(relay, err)) return false;
-    *found = relay->page_count > 0;
+    *found = relay->page_sent < relay->page_count;
     return true;
 }
 

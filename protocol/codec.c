@@ -3,6 +3,7 @@
  * wrong.
  */
 #include "protocol/codec.h"
+#include "protocol/sink.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -76,6 +77,12 @@ bool utf8_is_valid(struct text text)
         i += length;
     }
     return true;
+}
+
+int sink_write(void *writer, const char *bytes, size_t size)
+{
+    write_bytes(writer, bytes, size);
+    return 0;
 }
 
 enum { QUOTE_MAX = 40 };

@@ -2,8 +2,9 @@
  * codec.h - bytes from outside to bounded values: msgpack is canonical, JSON is translated from and
  * to it. The one place that calls msgpack-c and jansson.
  *
- * msgpack-c believes claimed lengths (a 5-byte body makes it reserve 8 GiB), so a guard walks the
- * bytes first and demands that every length fit in what follows, within the limits here.
+ * Unpackers that build objects believe claimed lengths (msgpack-c reserves 8 GiB for a 5-byte
+ * body). Here msgpack-c only writes: a guard walks the bytes first and demands that every length
+ * fit in what follows, within the limits here, and then they are read where they are (value.h).
  */
 #ifndef PROTOCOL_CODEC_H
 #define PROTOCOL_CODEC_H
@@ -42,7 +43,7 @@ const char *json_problem(struct bytes body);
 MUST_CHECK bool json_to_msgpack(struct codec *codec, struct bytes json, struct arena *arena,
                                 struct bytes *out, char *problem, size_t problem_size);
 MUST_CHECK bool msgpack_to_json(struct bytes msgpack, struct arena *arena, struct bytes *out);
-/* Sorted keys (byte order), shortest forms, UTF-8 only, and nothing that JSON cannot say; for
+/* Sorted keys (byte order), shortest forms; nothing that json_to_msgpack would refuse; for
  * metadata: at most METADATA_DEPTH_MAX levels. */
 MUST_CHECK bool msgpack_canonical(struct codec *codec, struct bytes in, struct arena *arena,
                                   struct bytes *out, char *problem, size_t problem_size);

@@ -6,6 +6,7 @@
  * the outer. A guarded body has at most BODY_ITEMS_MAX values, so there is always room.
  */
 #include "protocol/codec.h"
+#include "protocol/sink.h"
 #include "protocol/value.h"
 
 #include <assert.h>
@@ -13,6 +14,7 @@
 #include <math.h>
 #include <msgpack.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PAIRS_MAX = BODY_ITEMS_MAX / 2 };
 
@@ -38,15 +40,16 @@ void codec_close(struct codec *codec)
     free(codec);
 }
 
-static int sink_write(void *context, const char *bytes, size_t size)
-{
-    write_bytes(context, bytes, size);
-    return 0;
-}
-
 static int pair_compare(const void *a, const void *b)
 {
     return text_compare(((const struct pair *)a)->key, ((const struct pair *)b)->key);
+}
+
+/* JSON has a form for it, which few parsers read. */
+static const char NUL_IN_TEXT[] = "NUL in a text is refused";
+static bool has_nul(struct text text)
+{
+    return memchr(text.bytes, '\0', text.length) != NULL;
 }
 
 static int pack_real(msgpack_packer *packer, double real)
@@ -73,6 +76,7 @@ static const char *write_map(struct codec *codec, msgpack_packer *packer, struct
         bool taken = value_read(rest, &key);
         assert(taken);
         if (key.type != VALUE_TEXT) return "keys must be text";
+        if (has_nul(key.text)) return NUL_IN_TEXT;
         pairs[i].key = key.text;
         taken = value_take(rest, &pairs[i].value);
         assert(taken);
@@ -124,13 +128,13 @@ static const char *write_canonical(struct codec *codec, msgpack_packer *packer, 
         status = msgpack_pack_int64(packer, value.integer);
         break;
     case VALUE_LARGE:
-        status = msgpack_pack_uint64(packer, value.large);
-        break;
+        return "integers must fit in 64 signed bits";
     case VALUE_FLOAT:
         if (!isfinite(value.real)) return "NaN and the infinities are refused";
         status = pack_real(packer, value.real);
         break;
     case VALUE_TEXT:
+        if (has_nul(value.text)) return NUL_IN_TEXT;
         status = msgpack_pack_str_with_body(packer, value.text.bytes, value.text.length);
         break;
     case VALUE_BINARY:

@@ -7,6 +7,7 @@
  * a float.
  */
 #include "protocol/codec.h"
+#include "protocol/sink.h"
 #include "protocol/value.h"
 
 #include <jansson.h>
@@ -16,19 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* msgpack-c's sink. What does not fit, the writer remembers. */
-static int sink_write(void *context, const char *bytes, size_t size)
-{
-    write_bytes(context, bytes, size);
-    return 0;
-}
-
 static int pack_json(msgpack_packer *packer, json_t *json);
-
-static int pack_string(msgpack_packer *packer, const char *bytes, size_t size)
-{
-    return msgpack_pack_str_with_body(packer, bytes, size);
-}
 
 static int pack_object(msgpack_packer *packer, json_t *object)
 {
@@ -38,7 +27,7 @@ static int pack_object(msgpack_packer *packer, json_t *object)
 
     json_object_foreach(object, key, value)
     {
-        status |= pack_string(packer, key, strlen(key));
+        status |= msgpack_pack_str_with_body(packer, key, strlen(key));
         status |= pack_json(packer, value);
     }
     return status;
@@ -61,7 +50,8 @@ static int pack_json(msgpack_packer *packer, json_t *json)
     case JSON_ARRAY:
         return pack_array(packer, json);
     case JSON_STRING:
-        return pack_string(packer, json_string_value(json), json_string_length(json));
+        return msgpack_pack_str_with_body(packer, json_string_value(json),
+                                          json_string_length(json));
     case JSON_INTEGER:
         return msgpack_pack_int64(packer, json_integer_value(json));
     case JSON_REAL:

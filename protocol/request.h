@@ -34,7 +34,7 @@ struct request {
     struct uuid key_digest;  /* of caller and key */
     struct uuid fingerprint; /* of the command */
     int64_t deadline_us;     /* x-deadline; 0: none */
-    struct command command;  /* only when there is no fault */
+    struct command command;  /* with a fault at most its type, see has_type */
 };
 
 void request_decode(struct codec *codec, const struct incoming *incoming,

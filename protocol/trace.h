@@ -24,8 +24,9 @@ struct trace {
     uint8_t span_id[8];   /* ours */
     uint8_t flags;
     bool was_malformed;
-    struct text tracestate; /* untouched; dropped when longer than the limit */
-    struct text verbatim;   /* an x-trace-id that is no trace id; dropped when longer */
+    /* Both are dropped when over their limit or not printable ASCII. */
+    struct text tracestate; /* the caller's, untouched */
+    struct text verbatim;   /* an x-trace-id that is not trace_id */
 };
 
 struct trace trace_begin(const struct properties *properties,

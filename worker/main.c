@@ -2,17 +2,15 @@
  * main.c - the process ledger-worker: settings, signals, the loop, the way out.
  */
 #include "base/admin_http.h"
-#include "base/config.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/stop.h"
-#include "base/version.h"
+#include "ledger/ledger.h"
 #include "protocol/names.h"
 #include "worker/report.h"
 #include "worker/worker.h"
-#include "ledger/ledger.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static struct worker_settings values;
@@ -65,11 +63,6 @@ static const struct setting SETTINGS[] = {
 /* clang-format on */
 enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof SETTINGS[0] };
 
-static void warn_unknown(const char *name)
-{
-    log_warn("unknown setting %s is ignored; --help lists all", name);
-}
-
 static bool settings_check(struct err *err)
 {
     /* rabbitmq-c beats only inside its own calls, so a transaction must end sooner. */
@@ -93,55 +86,29 @@ static bool serve(struct worker *worker, struct err *err)
     return true;
 }
 
-static int run(void)
+static bool run(struct err *err)
 {
     struct admin *admin = NULL;
     struct worker *worker = NULL;
-    struct err err = {0};
     bool ok;
 
-    log_open("ledger-worker", (enum log_level)values.log_level);
-    config_unknown(SETTINGS, SETTINGS_COUNT, warn_unknown);
     report_open((enum report_level)values.log_commands);
     (void)snprintf(values.name, sizeof values.name, "ledger-worker %ld", (long)getpid());
-    ok = settings_check(&err) && stop_install(&err) &&
-         admin_open(&admin, values.http_address, (uint16_t)values.http_port, &err) &&
-         worker_open(&worker, &values, &err) && serve(worker, &err);
-    if (!ok) log_error("stopped: %s", err.text);
+    ok = admin_open(&admin, values.http_address, (uint16_t)values.http_port, err) &&
+         worker_open(&worker, &values, err) && serve(worker, err);
     worker_close(worker);
     admin_close(admin);
-    log_info("left");
-    log_flush();
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ok;
 }
 
 int main(int argc, char **argv)
 {
-    struct err err = {0};
-    bool check = argc == 2 && strcmp(argv[1], "--check-config") == 0;
-
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        printf("ledger-worker %s - applies balance commands from RabbitMQ to PostgreSQL, exactly once\n\n"
-               "usage: ledger-worker [--help | --version | --check-config]\n\n",
-               LEDGER_VERSION);
-        config_help(stdout, SETTINGS, SETTINGS_COUNT);
-        return EXIT_SUCCESS;
-    }
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("ledger-worker %s\n", LEDGER_VERSION);
-        return EXIT_SUCCESS;
-    }
-    if (argc > 1 && !check) {
-        fprintf(stderr, "ledger-worker: unknown argument '%s'; see --help\n", argv[1]);
-        return 2;
-    }
-    if (!config_load(SETTINGS, SETTINGS_COUNT, &err)) {
-        fprintf(stderr, "ledger-worker: %s\n", err.text);
-        return 2;
-    }
-    if (check) {
-        config_print(stdout, SETTINGS, SETTINGS_COUNT);
-        return EXIT_SUCCESS;
-    }
-    return run();
+    static const struct process process = {
+        .name = "ledger-worker",
+        .purpose = "applies balance commands from RabbitMQ to PostgreSQL, exactly once",
+        .settings = SETTINGS,
+        .settings_count = SETTINGS_COUNT,
+        .check = settings_check,
+        .run = run};
+    return process_main(&process, &values.log_level, argc, argv);
 }

@@ -6,7 +6,8 @@
 --
 -- Accounts of kind 'user' are locked, changed and counted (seq) under their row lock. Accounts of kind
 -- 'system' (an asset's world, fees, suspense) need no floor, so nothing waits for a lock on one: their
--- changes are appended to account_delta, one row a batch, and rolled up into the account now and then.
+-- changes are appended to account_delta, one row a batch, and rolled up into account_total now and then. Such
+-- a total may outgrow 64 bits (a world owes what all its users have), so it is numeric.
 
 CREATE TABLE asset (
     code  text COLLATE "C" PRIMARY KEY CHECK (code ~ '^[A-Z0-9.]{1,12}$'),
@@ -35,17 +36,40 @@ CREATE TABLE account (
     metadata   bytea CHECK (octet_length(metadata) <= 4096),
     CONSTRAINT account_pkey PRIMARY KEY (number),
     CONSTRAINT account_id_key UNIQUE (id),
-    -- The last line behind the ledger's own check: kind 0 may not go below what is held.
-    CONSTRAINT account_not_negative CHECK (kind = 1 OR balance - held >= 0)
+    -- The last line behind the ledger's own check.
+    CONSTRAINT account_not_negative CHECK (balance - held >= 0)
 ) WITH (fillfactor = 60);
 CREATE INDEX account_user ON account (user_id, id);
-COMMENT ON COLUMN account.kind IS '0 user: never below zero; 1 system: no floor, balance rolled up';
+-- Few, and asked for by every batch: is one of these ids a system account?
+CREATE INDEX account_system ON account (id) WHERE kind = 1;
+CREATE UNIQUE INDEX account_system ON account (id) WHERE kind = 1; -- tiny: asked in every batch
+COMMENT ON COLUMN account.kind IS '0 user: never below zero; 1 system: no floor, balance in account_total';
+
+-- For statements that know how many rows they must change: they fail, and their transaction with them.
+CREATE FUNCTION assert_rows(changed bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF changed <> wanted THEN
+        RAISE EXCEPTION '% rows changed, not %: somebody else wrote what was locked', changed, wanted;
+    END IF;
+END $$;
 
 CREATE TABLE account_delta (
     account bigint NOT NULL,
     delta   bigint NOT NULL
 );
 CREATE INDEX account_delta_account ON account_delta (account);
+
+CREATE TABLE account_total (
+    account bigint PRIMARY KEY,
+    total   numeric NOT NULL
+);
+
+-- What a system account holds: what was rolled up, and what was not yet.
+CREATE VIEW system_balance AS
+    SELECT a.number AS account, a.id, a.asset,
+           coalesce((SELECT total FROM account_total t WHERE t.account = a.number), 0)
+           + coalesce((SELECT sum(delta) FROM account_delta d WHERE d.account = a.number), 0) AS balance
+      FROM account a WHERE a.kind = 1;
 
 CREATE TABLE journal (
     key_digest     uuid NOT NULL,        -- SHA-256 of caller and key, cut to 16 bytes

@@ -1,6 +1,6 @@
 /*
- * bench.h - what the bench programs share. They are tools for scripts/bench: the first failure ends them, with
- * its words on standard error. Bodies are here because each program is one file.
+ * bench.h - what the bench programs share. They are tools for scripts/bench: the first failure ends
+ * them, with its words on standard error. Bodies are here because each program is one file.
  */
 #ifndef TESTS_BENCH_BENCH_H
 #define TESTS_BENCH_BENCH_H

@@ -1,6 +1,7 @@
 /*
- * echo.c - the least that a durable answer can cost: takes each request from the same kind of queue, commits one
- * row to PostgreSQL, replies. No batches, no ledger; the reference for rpc.c. Until SIGTERM.
+ * echo.c - the least that a durable answer can cost: takes each request from the same kind of
+ * queue, commits one row to PostgreSQL, replies. No batches, no ledger; the reference for rpc.c.
+ * Until SIGTERM.
  *
  *   echo        LEDGER_PREFIX names the queues; BENCH_DATABASE_URL is where the row goes
  */
@@ -48,14 +49,15 @@ static void open_all(struct echo *echo)
     struct names names;
 
     bench_names(&names);
-    bench_check(stop_install(&err) && arena_open(&echo->arena, BENCH_ARENA_SIZE, &err) &&
-                    db_open(&echo->db, &db, &err) &&
-                    db_run(echo->db,
-                           "CREATE TABLE IF NOT EXISTS public.echo (key text PRIMARY KEY, body bytea)",
-                           &err) &&
-                    publisher_open(&echo->publisher, &out, &err) &&
-                    consumer_open(&echo->consumer, &in, &err),
-                &err);
+    bench_check(
+        stop_install(&err) && arena_open(&echo->arena, BENCH_ARENA_SIZE, &err) &&
+            db_open(&echo->db, &db, &err) &&
+            db_run(echo->db,
+                   "CREATE TABLE IF NOT EXISTS public.echo (key text PRIMARY KEY, body bytea)",
+                   &err) &&
+            publisher_open(&echo->publisher, &out, &err) &&
+            consumer_open(&echo->consumer, &in, &err),
+        &err);
     for (uint32_t i = 0; i < names.shards; i++)
         bench_check(consumer_subscribe(echo->consumer, names.shard[i], i, PREFETCH, &err), &err);
 }

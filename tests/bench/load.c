@@ -1,13 +1,14 @@
 /*
  * load.c - makes load and waits for what becomes of it.
  *
- *   load topology             the ledger's exchanges and queues, and quorum queues for its events and replies
- *   load open N               opens N accounts and puts money into each: 2 N commands
- *   load publish N [--reply]  N deposits and withdrawals, persistent and confirmed, a window of 1000
- *   load wait N QUEUE...      takes N messages from each queue; prints when, and keeps the last one of each
+ *   load topology             the ledger's exchanges and queues, and quorum queues for its events
+ * and replies load open N               opens N accounts and puts money into each: 2 N commands
+ *   load publish N [--reply]  N deposits and withdrawals, persistent and confirmed, a window of
+ * 1000 load wait N QUEUE...      takes N messages from each queue; prints when, and keeps the last
+ * one of each
  *
- * LEDGER_PREFIX chooses the ledger (or what stands in for it), BENCH_ACCOUNTS how many accounts are used,
- * BENCH_SAMPLES the folder for the samples that passthrough.c sends again.
+ * LEDGER_PREFIX chooses the ledger (or what stands in for it), BENCH_ACCOUNTS how many accounts are
+ * used, BENCH_SAMPLES the folder for the samples that passthrough.c sends again.
  */
 #include "base/clock.h"
 #include "base/consumer_amqp.h"
@@ -32,22 +33,22 @@ static struct err err;
 static struct arena arena;
 static struct names names;
 
-/* --- topology ------------------------------------------------------------------------------------------------ */
+/* --- topology
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void topology(void)
 {
     static struct names_topology own;
     struct topology_queue queues[2] = {0};
     struct topology_binding binding = {.key = "#"};
-    struct topology results = {.queues = queues,
-                               .queues_count = 2,
-                               .bindings = &binding,
-                               .bindings_count = 1};
+    struct topology results = {
+        .queues = queues, .queues_count = 2, .bindings = &binding, .bindings_count = 1};
     const char *url = bench_env("LEDGER_AMQP_URL", NULL);
 
     names_topology(&names, &own);
     bench_check(topology_apply(url, &own.topology, TOPOLOGY_DECLARE, &err), &err);
-    (void)snprintf(queues[0].name, sizeof queues[0].name, "bench.%s", names.events);
+    (void)snprintf(queues[0].name, sizeof queues[0].name, "bench.%.64s", names.events);
     (void)snprintf(queues[1].name, sizeof queues[1].name, "%s", BENCH_REPLIES);
     for (uint32_t i = 0; i < 2; i++) {
         queues[i].arguments[0] =
@@ -59,7 +60,8 @@ static void topology(void)
     bench_check(topology_apply(url, &results, TOPOLOGY_DECLARE, &err), &err);
 }
 
-/* --- publishing ---------------------------------------------------------------------------------------------- */
+/* --- publishing
+ * ---------------------------------------------------------------------------------------------- */
 
 struct load {
     struct publisher *publisher;
@@ -123,7 +125,8 @@ static void publish(uint32_t count, bool opening, bool reply)
                                         .heartbeat_s = BENCH_HEARTBEAT_S,
                                         .timeout_ms = BENCH_TIMEOUT_MS,
                                         .window = WINDOW};
-    struct load load = {.accounts = bench_number(bench_env("BENCH_ACCOUNTS", "10000")), .reply = reply};
+    struct load load = {.accounts = bench_number(bench_env("BENCH_ACCOUNTS", "10000")),
+                        .reply = reply};
     uint64_t started_us = clock_monotonic_us();
     uint32_t sent = 0, confirmed = 0, got;
 
@@ -140,13 +143,14 @@ static void publish(uint32_t count, bool opening, bool reply)
                         &err);
         confirmed += got;
     }
-    printf("published=%u seconds=%.6f\n", count,
-           (double)(clock_monotonic_us() - started_us) / 1e6);
+    printf("published=%u seconds=%.6f\n", count, (double)(clock_monotonic_us() - started_us) / 1e6);
     publisher_close(load.publisher);
     codec_close(load.codec);
 }
 
-/* --- waiting ------------------------------------------------------------------------------------------------- */
+/* --- waiting
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void sample_keep(const char *queue, const struct delivery *delivery)
 {

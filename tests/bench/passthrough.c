@@ -1,8 +1,8 @@
 /*
- * passthrough.c - what the broker alone allows: the ledger with the ledger taken out. Takes the same shard queues,
- * sends for each message what the ledger would send (the sample of an event, and of a reply, kept by load.c), and
- * acknowledges only what is confirmed. One thread, a connection in and a connection out, as the worker and the
- * relay have them.
+ * passthrough.c - what the broker alone allows: the ledger with the ledger taken out. Takes the
+ * same shard queues, sends for each message what the ledger would send (the sample of an event, and
+ * of a reply, kept by load.c), and acknowledges only what is confirmed. One thread, a connection in
+ * and a connection out, as the worker and the relay have them.
  *
  *   passthrough N EVENT-SAMPLE [REPLY-SAMPLE]     LEDGER_PREFIX names the queues
  */
@@ -58,9 +58,9 @@ static void sample_read(const char *path, struct arena *arena, struct message *o
 static void send_out(struct passthrough *passthrough)
 {
     for (uint32_t i = 0; i < passthrough->out_count; i++) {
-        bench_check(publisher_send(passthrough->publisher, &passthrough->out[i],
-                                   &passthrough->sent, &err),
-                    &err);
+        bench_check(
+            publisher_send(passthrough->publisher, &passthrough->out[i], &passthrough->sent, &err),
+            &err);
         passthrough->confirmed[passthrough->sent % WINDOW] = 0;
     }
 }

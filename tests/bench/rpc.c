@@ -1,8 +1,9 @@
 /*
- * rpc.c - one caller that waits for each reply: deposits by the client library, to the ledger and to the echo in
- * turns, a block each, so that both see the same machine.
+ * rpc.c - one caller that waits for each reply: deposits by the client library, to the ledger and
+ * to the echo in turns, a block each, so that both see the same machine.
  *
- *   rpc N       prints p50, p95 and p99 in microseconds of N calls each, after a block that does not count
+ *   rpc N       prints p50, p95 and p99 in microseconds of N calls each, after a block that does
+ * not count
  */
 #include "base/clock.h"
 #include "client/ledger_client.h"
@@ -36,9 +37,10 @@ static void call_once(struct callee *callee, uint64_t run, uint32_t n)
     started_us = clock_monotonic_us();
     bench_check(ledger_client_call(callee->client, &call, WAIT_MS, &reply, &err), &err);
     callee->took_us[callee->calls++] = clock_monotonic_us() - started_us;
-    bench_check(reply.result == RESULT_APPLIED ||
-                    err_set(&err, ERR_FATAL, "a deposit was refused: %s", result_word(reply.result)),
-                &err);
+    bench_check(
+        reply.result == RESULT_APPLIED ||
+            err_set(&err, ERR_FATAL, "a deposit was refused: %s", result_word(reply.result)),
+        &err);
 }
 
 static int compare(const void *a, const void *b)

@@ -12,15 +12,8 @@ static void check_encoding(const struct command *command, enum encoding encoding
     char problem[PROBLEM_SIZE];
 
     fuzz_check(command_encode(fuzz_codec, command, encoding, &fuzz_arena, &body));
-    if (encoding == ENCODING_JSON && json_problem(body) != NULL) return;
-    bool accepted =
-        command_decode(fuzz_codec, command->type, encoding, body, &fuzz_arena, &again, problem);
-    /* Only JSON cannot say all: an integer over INT64_MAX in metadata, or NUL in a text of it. */
-    if (!accepted && encoding == ENCODING_JSON) {
-        fuzz_check(command->metadata.size > 0);
-        return;
-    }
-    fuzz_check(accepted);
+    fuzz_check(
+        command_decode(fuzz_codec, command->type, encoding, body, &fuzz_arena, &again, problem));
     struct uuid a = command_fingerprint(command), b = command_fingerprint(&again);
     fuzz_check(uuid_compare(&a, &b) == 0);
 }

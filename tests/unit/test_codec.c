@@ -89,7 +89,7 @@ static const struct {
 } parsed[] = {
     {" [ 1 , 2 ] ",                    NULL},
     {"\"\\u20ac\\/\"",                 NULL},
-    {"\"[[[[[[[[[[[[{{{{{\\\"[[[\"",   NULL},
+    {"\"[[[[[[[[[{\\\"[[[[[[[[[\"",     NULL},
     {"[[[[[[[[]]]]]]]]",               NULL},
     {"[[[[[[[[[]]]]]]]]]",             "body: nested deeper than 8 levels"},
     {"[[[[[[[[[",                      "body: nested deeper than 8 levels"},
@@ -120,8 +120,8 @@ static const struct {
     {"lists keep order",    WIRE_BYTES("\x81\xa1""l\xdc\x00\x02\x02\x81\xd9\x01k\xc3"),
                             WIRE_BYTES("\x81\xa1""l\x92\x02\x81\xa1k\xc3"), NULL},
     {"shortest numbers",    WIRE_BYTES("\x81\xa1n\x94\xd3\x00\x00\x00\x00\x00\x00\x00\x01\xcf\x00\x00\x00\x00"
-                                       "\x00\x00\x00\xff\xd1\xff\xff\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
-                            WIRE_BYTES("\x81\xa1n\x94\x01\xcc\xff\xff\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), NULL},
+                                       "\x00\x00\x00\xff\xd1\xff\xff\xcf\x7f\xff\xff\xff\xff\xff\xff\xff"),
+                            WIRE_BYTES("\x81\xa1n\x94\x01\xcc\xff\xff\xcf\x7f\xff\xff\xff\xff\xff\xff\xff"), NULL},
     {"shortest floats",     WIRE_BYTES("\x81\xa1n\x92\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00"
                                        "\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a"),
                             WIRE_BYTES("\x81\xa1n\x92\xca\x3f\x00\x00\x00\xcb\x3f\xb9\x99\x99\x99\x99\x99\x9a"), NULL},
@@ -134,6 +134,9 @@ static const struct {
     {"a map as key",        WIRE_BYTES("\x81\x81\x01\x01\x01"), {0}, "metadata: keys must be text"},
     {"binary",              WIRE_BYTES("\x81\xa1""a\xc4\x00"),  {0}, "metadata: binary and extension values are refused"},
     {"extension",           WIRE_BYTES("\x81\xa1""a\xd4\x00\x00"), {0}, "metadata: binary and extension values are refused"},
+    {"a large integer",     WIRE_BYTES("\x81\xa1""a\xcf\x80\x00\x00\x00\x00\x00\x00\x00"), {0}, "metadata: integers must fit in 64 signed bits"},
+    {"NUL in a key",        WIRE_BYTES("\x81\xa1\0\xc0"),       {0}, "metadata: NUL in a text is refused"},
+    {"NUL in a text",       WIRE_BYTES("\x81\xa1""a\xa2""b\0"), {0}, "metadata: NUL in a text is refused"},
     {"NaN",                 WIRE_BYTES("\x81\xa1""a\xca\x7f\xc0\x00\x00"), {0}, "metadata: NaN and the infinities are refused"},
     {"infinity",            WIRE_BYTES("\x81\xa1""a\xcb\xff\xf0\x00\x00\x00\x00\x00\x00"), {0}, "metadata: NaN and the infinities are refused"},
     {"cut short",           WIRE_BYTES("\x82\xa1""a\x01"),      {0}, "metadata: cut short: a claimed length is not covered"},

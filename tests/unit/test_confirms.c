@@ -57,8 +57,7 @@ static void test_answers(void **state)
 
         confirms_reset(&confirms);
         static const char *const ids[] = {"a", "b", "c", "b", ""};
-        for (size_t j = 0; j < 5; j++)
-            assert_int_equal(send_one(ids[j]), j + 1);
+        for (size_t j = 0; j < 5; j++) assert_int_equal(send_one(ids[j]), j + 1);
         confirms_returned(&confirms, text_of(answers[i].returned));
         bool ok = confirms_settle(&confirms, answers[i].sequence, answers[i].multiple,
                                   answers[i].acked, out, &count, &err);
@@ -79,8 +78,7 @@ static void test_an_answer_twice_is_refused(void **state)
 
     (void)state;
     confirms_reset(&confirms);
-    for (int i = 0; i < 3; i++)
-        (void)send_one("");
+    for (int i = 0; i < 3; i++) (void)send_one("");
     assert_true(confirms_settle(&confirms, 2, false, true, out, &count, &err));
     assert_false(confirms_settle(&confirms, 2, false, true, out, &count, &err));
     /* ... but an answer to many may name one that is settled, for those before it. */
@@ -98,8 +96,7 @@ static void test_two_equal_ids_return_twice(void **state)
 
     (void)state;
     confirms_reset(&confirms);
-    for (int i = 0; i < 3; i++)
-        (void)send_one("same");
+    for (int i = 0; i < 3; i++) (void)send_one("same");
     confirms_returned(&confirms, text_of("same"));
     confirms_returned(&confirms, text_of("same"));
     assert_true(confirms_settle(&confirms, 3, true, true, out, &count, &err));
@@ -195,8 +192,7 @@ static void test_random_brokers(void **state)
             }
         }
         uint32_t left = 0;
-        for (uint64_t i = 1; i <= model_sent; i++)
-            left += model[i].settled ? 0 : 1;
+        for (uint64_t i = 1; i <= model_sent; i++) left += model[i].settled ? 0 : 1;
         if (left != confirms.in_flight) fail_msg("seed %u: in flight", seed);
     }
 }

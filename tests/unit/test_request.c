@@ -59,7 +59,7 @@ static const struct row {
      RESULT_MALFORMED, "idempotency-key: " KEY_RULE},
     {"no key", JSON, "deposit", NULL, NULL, NULL, {0}, false, false, "x",
      RESULT_KEY_MISSING, "idempotency-key: missing; this command needs the header, or message_id"},
-    {"then the body", JSON, "deposit", "m", NULL, NULL, {0}, false, false, "{\"amuont\":1}",
+    {"then the body", JSON, "deposit", "m", NULL, NULL, {0}, false, false, "{\"account\":\"a\",\"amuont\":1}",
      RESULT_MALFORMED, "amuont: unknown key for deposit"},
     {"an empty body", JSON, "deposit", "m", NULL, NULL, {0}, false, false, "",
      RESULT_MALFORMED, "body: not JSON: unexpected token near end of file (line 1, column 0)"},

@@ -1,0 +1,75 @@
+/*
+ * process.c - see process.h.
+ */
+#include "base/process.h"
+
+#include "base/log.h"
+#include "base/stop.h"
+#include "base/version.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_USAGE = 2 };
+
+/* Processes often share one environment: what one of them knows is no surprise to another. */
+static const char *const SHARED[] = {
+    "LEDGER_REDIS_URL",        "LEDGER_REDIS_TIMEOUT_MS", "LEDGER_REDIS_TTL_S",
+    "LEDGER_LOG_COMMANDS",     "LEDGER_PREFETCH",         "LEDGER_BATCH_MAX",
+    "LEDGER_EVENT_FORMAT",     "LEDGER_BALANCE_EVERY_MS", "LEDGER_DRAIN_TIMEOUT_MS",
+    "LEDGER_RELAY_WINDOW",     "LEDGER_OUTBOX_ROWS_MAX",  "LEDGER_OUTBOX_AGE_MAX_S",
+    "LEDGER_SAVE_EVERY_MS",    "LEDGER_POLL_BUSY_MS",     "LEDGER_POLL_IDLE_MS",
+    "LEDGER_READ_TIMEOUT_MS",  "LEDGER_HTTP_URL",         "LEDGER_STATE_DIR",
+};
+
+static void warn_unknown(const char *name)
+{
+    for (size_t i = 0; i < sizeof SHARED / sizeof SHARED[0]; i++)
+        if (strcmp(name, SHARED[i]) == 0) return;
+    log_warn("unknown setting %s is ignored; --help lists all", name);
+}
+
+static void help(const struct process *process)
+{
+    printf("%s %s - %s\n\nusage: %s [--help | --version | --check-config]\n\n", process->name,
+           LEDGER_VERSION, process->purpose, process->name);
+    config_help(stdout, process->settings, process->settings_count);
+}
+
+static int complain(const struct process *process, const char *what)
+{
+    (void)fprintf(stderr, "%s: %s\n", process->name, what);
+    return EXIT_USAGE;
+}
+
+int process_main(const struct process *process, const uint32_t *log_level, int argc, char **argv)
+{
+    const char *argument = argc > 1 ? argv[1] : "";
+    bool check = strcmp(argument, "--check-config") == 0;
+    struct err err = {0};
+
+    if (strcmp(argument, "--help") == 0) {
+        help(process);
+        return EXIT_SUCCESS;
+    }
+    if (strcmp(argument, "--version") == 0) {
+        printf("%s %s\n", process->name, LEDGER_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc > 2 || (argc == 2 && !check)) return complain(process, "unknown argument; see --help");
+    if (!config_load(process->settings, process->settings_count, &err) ||
+        (process->check != NULL && !process->check(&err)))
+        return complain(process, err.text);
+    if (check) {
+        config_print(stdout, process->settings, process->settings_count);
+        return EXIT_SUCCESS;
+    }
+
+    log_open(process->name, (enum log_level)*log_level);
+    config_unknown(process->settings, process->settings_count, warn_unknown);
+    bool ok = stop_install(&err) && process->run(&err);
+    if (!ok) log_error("stopped: %s", err.text);
+    log_info("left");
+    log_flush();
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,60 @@
+/*
+ * store_internal_pg.h - what the store_*_pg.c files share; nobody else includes it.
+ */
+#ifndef LEDGER_STORE_INTERNAL_PG_H
+#define LEDGER_STORE_INTERNAL_PG_H
+
+#include "base/array.h"
+#include "ledger/store_pg.h"
+
+enum { ASSETS_MAX = 4096, STORE_PARAMS_MAX = 4 };
+
+struct store {
+    struct asset assets[ASSETS_MAX]; /* sorted by code; each code is a view into codes */
+    uint32_t assets_count;
+    char codes[ASSETS_MAX][ASSET_LENGTH_MAX];
+};
+
+struct store_load { /* one call of store_load */
+    struct store *store;
+    struct batch *batch;
+    uint8_t *uses; /* of each account */
+};
+
+struct store_question {
+    bool asked; /* else its part has nothing to ask */
+    struct param params[STORE_PARAMS_MAX];
+    uint32_t count;
+};
+
+/* One statement of the load: what it asks, and what to do with the rows. A row's first column is the
+ * place of the account or work it answers. */
+struct store_part {
+    struct statement statement;
+    bool (*ask)(const struct store_load *load, struct store_question *question, struct err *err);
+    bool (*fill)(const struct store_load *load, const PGresult *rows, struct err *err);
+};
+
+extern const struct store_part store_part_assets, store_part_keys, store_part_users,
+    store_part_transactions;
+
+/* $1 the places of the works that want it, $2 what each asks for; not asked when none does. */
+MUST_CHECK bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
+                                enum array_type type,
+                                void (*add)(struct array *, const struct request *),
+                                struct store_question *question, struct err *err);
+
+/* A command, whose outcome belongs into the journal under its key. */
+bool store_is_keyed(const struct work *work);
+
+struct param store_param(struct bytes binary);
+void store_add_param(struct store_question *question, struct bytes binary);
+
+/* What an answer shows is good until PQclear; these keep it for the batch. False when the arena is
+ * full. */
+MUST_CHECK bool store_keep_text(const struct store_load *load, struct text view, struct text *out);
+MUST_CHECK bool store_keep_bytes(const struct store_load *load, struct bytes view,
+                                 struct bytes *out);
+bool store_too_large(struct err *err); /* ERR_REJECT; returns false */
+
+#endif

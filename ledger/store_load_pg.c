@@ -1,0 +1,348 @@
+/*
+ * store_load_pg.c - all that a batch needs to know, in one round trip. Invariants:
+ *  1. accounts are locked in id order, so no two batches deadlock, and before the keys are looked up,
+ *     so that a concurrent repeat finds what it waited for;
+ *  2. what only queries name is read without a lock: they never wait, and cost no flush at commit;
+ *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE or
+ *     OFFSET 0 leaves the planner nothing else, however small or stale what it knows of the tables.
+ *
+ * All answers are read before the first one is used. So an unknown asset costs one more round trip.
+ */
+#include "ledger/store_internal_pg.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { USE_CHANGES = 1, USE_OPENS = 2 }; /* what an account is named for, if not for queries alone */
+
+enum account_column { /* of the three statements that read accounts */
+    COLUMN_AT,
+    COLUMN_NUMBER,
+    COLUMN_KIND,
+    COLUMN_HELD,
+    COLUMN_SEQ,
+    COLUMN_CREATED_AT,
+    COLUMN_ASSET,
+    COLUMN_USER_ID,
+    COLUMN_METADATA,
+    COLUMN_BALANCE,
+};
+
+static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
+
+/* A plan is made once a connection, perhaps while the tables are empty, and must do for millions of
+ * rows. For the whole transaction: the statements of store_save are meant as well. */
+static const struct statement plan = {"store_plan",
+                                      "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),"
+                                      "       set_config('enable_seqscan', 'off', true),"
+                                      "       set_config('enable_hashjoin', 'off', true),"
+                                      "       set_config('enable_mergejoin', 'off', true),"
+                                      "       set_config('enable_material', 'off', true)"};
+
+/* --- accounts ---------------------------------------------------------------------------------------- */
+
+static void use(const struct store_load *load, struct text id, uint8_t how)
+{
+    const struct account *account;
+
+    if (id.length == 0) return;
+    account = ledger_account(load->batch, id);
+    assert(account != NULL); /* by ledger_collect */
+    load->uses[account - load->batch->accounts] |= how;
+}
+
+static bool uses_find(struct store_load *load, struct err *err)
+{
+    const struct batch *batch = load->batch;
+
+    load->uses = arena_take(batch->arena, batch->accounts_count);
+    if (load->uses == NULL) return store_too_large(err);
+    memset(load->uses, 0, batch->accounts_count);
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        const struct command *command = &batch->works[i].request->command;
+        uint8_t how = 0;
+
+        if (batch->works[i].origin != ORIGIN_NONE) continue;
+        if (command_changes(command->type)) how = USE_CHANGES;
+        if (command->type == COMMAND_OPEN_ACCOUNT) how |= USE_OPENS;
+        use(load, command->account, how);
+        use(load, command->from, how);
+        use(load, command->to, how);
+    }
+    return true;
+}
+
+static bool batch_asks(const struct batch *batch, enum command_type type)
+{
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].origin == ORIGIN_NONE && batch->works[i].request->command.type == type)
+            return true;
+    return false;
+}
+
+static void add_bool(struct store_question *question, bool value)
+{
+    static const uint8_t binary[] = {false, true};
+    store_add_param(question, (struct bytes){&binary[value], 1});
+}
+
+/* $1 places, $2 ids, $3 whether metadata are wanted. */
+static bool ask_accounts(const struct store_load *load, bool changes,
+                         struct store_question *question, struct err *err)
+{
+    const struct batch *batch = load->batch;
+    struct bytes places, ids;
+    struct array array;
+
+    array_begin(&array, batch->arena, ARRAY_INT4);
+    for (uint32_t i = 0; i < batch->accounts_count; i++)
+        if (((load->uses[i] & USE_CHANGES) != 0) == changes)
+            array_add_int(&array, ARRAY_INT4, i);
+    question->asked = array.count > 0;
+    if (!array_end(&array, &places, err)) return false;
+    array_begin(&array, batch->arena, ARRAY_TEXT);
+    for (uint32_t i = 0; i < batch->accounts_count; i++)
+        if (((load->uses[i] & USE_CHANGES) != 0) == changes)
+            array_add_text(&array, batch->accounts[i].id);
+    if (!array_end(&array, &ids, err)) return false;
+    store_add_param(question, places);
+    store_add_param(question, ids);
+    add_bool(question, batch_asks(batch, COMMAND_GET_ACCOUNT));
+    return true;
+}
+
+static bool ask_locked(const struct store_load *load, struct store_question *question,
+                       struct err *err)
+{
+    return ask_accounts(load, true, question, err);
+}
+
+/* $4: whether balances are, and so the deltas of system accounts. */
+static bool ask_system(const struct store_load *load, struct store_question *question,
+                       struct err *err)
+{
+    if (!ask_accounts(load, true, question, err)) return false;
+    add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
+    return true;
+}
+
+static bool ask_queried(const struct store_load *load, struct store_question *question,
+                        struct err *err)
+{
+    if (!ask_accounts(load, false, question, err)) return false;
+    add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
+    return true;
+}
+
+static bool fill_account(const struct store_load *load, const PGresult *rows, int row,
+                         struct err *err)
+{
+    struct account *account = &load->batch->accounts[cell_int32(rows, row, COLUMN_AT)];
+    struct text asset = cell_text(rows, row, COLUMN_ASSET);
+
+    account->exists = true;
+    account->number = cell_int64(rows, row, COLUMN_NUMBER);
+    account->kind = cell_int16(rows, row, COLUMN_KIND) == 0 ? ACCOUNT_USER : ACCOUNT_SYSTEM;
+    account->balance = cell_int64(rows, row, COLUMN_BALANCE);
+    account->held = cell_int64(rows, row, COLUMN_HELD);
+    account->seq = cell_int64(rows, row, COLUMN_SEQ);
+    account->created_us = cell_time_us(rows, row, COLUMN_CREATED_AT);
+    account->asset = ledger_asset(load->batch, asset);
+    if (account->asset == NULL)
+        return err_set(err, ERR_FATAL, "could not read account %.*s: asset %.*s has no world",
+                       TEXT_ARGS(account->id), TEXT_ARGS(asset));
+    if (!store_keep_text(load, cell_text(rows, row, COLUMN_USER_ID), &account->user_id) ||
+        !store_keep_bytes(load, cell_bytes(rows, row, COLUMN_METADATA), &account->metadata))
+        return store_too_large(err);
+    return true;
+}
+
+static bool fill_accounts(const struct store_load *load, const PGresult *rows, struct err *err)
+{
+    for (int row = 0; row < PQntuples(rows); row++)
+        if (!fill_account(load, rows, row, err)) return false;
+    return true;
+}
+
+#define FOR_EACH_WANTED                                                                            \
+    "SELECT wanted.at, account.*"                                                                  \
+    "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
+#define SELECT_ACCOUNT(balance)                                                                    \
+    "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
+    "       CASE WHEN $3::bool THEN metadata END, " balance                                        \
+    "  FROM account WHERE id = wanted.id"
+/* A sum that no bigint holds is told as near as it can be. */
+#define WITH_DELTAS                                                                                \
+    "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
+    "(SELECT sum(delta) FROM account_delta WHERE account = number), 0),"                           \
+    " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
+
+static const struct store_part part_locked = {
+    {"store_lock",
+     FOR_EACH_WANTED SELECT_ACCOUNT("balance") " AND kind = 0 FOR NO KEY UPDATE) AS account"},
+    ask_locked,
+    fill_accounts};
+
+static const struct store_part part_system = {
+    {"store_system",
+     FOR_EACH_WANTED SELECT_ACCOUNT(WITH_DELTAS) " AND kind = 1 OFFSET 0) AS account"},
+    ask_system,
+    fill_accounts};
+
+static const struct store_part part_queried = {
+    {"store_read", FOR_EACH_WANTED SELECT_ACCOUNT(WITH_DELTAS) " OFFSET 0) AS account"},
+    ask_queried,
+    fill_accounts};
+
+/* --- numbers for new accounts, and the time --------------------------------------------------------- */
+
+static bool ask_numbers(const struct store_load *load, struct store_question *question,
+                        struct err *err)
+{
+    int64_t count = 0;
+
+    for (uint32_t i = 0; i < load->batch->accounts_count; i++)
+        count += (load->uses[i] & USE_OPENS) != 0;
+    struct bytes binary = binary_int64(load->batch->arena, count);
+    if (binary.data == NULL) return store_too_large(err);
+    store_add_param(question, binary);
+    question->asked = count > 0;
+    return true;
+}
+
+/* After the accounts: those that exist keep theirs. */
+static bool fill_numbers(const struct store_load *load, const PGresult *rows, struct err *err)
+{
+    int row = 0;
+
+    (void)err;
+    for (uint32_t i = 0; i < load->batch->accounts_count; i++) {
+        struct account *account = &load->batch->accounts[i];
+        if (account->exists || (load->uses[i] & USE_OPENS) == 0) continue;
+        account->number = cell_int64(rows, row++, 0);
+    }
+    return true;
+}
+
+static const struct store_part part_numbers = {
+    {"store_numbers", "SELECT nextval('account_number') FROM generate_series(1, $1::int8)"},
+    ask_numbers,
+    fill_numbers};
+
+static bool ask_clock(const struct store_load *load, struct store_question *question,
+                      struct err *err)
+{
+    (void)load;
+    (void)err;
+    question->asked = true;
+    return true;
+}
+
+static bool fill_clock(const struct store_load *load, const PGresult *rows, struct err *err)
+{
+    (void)err;
+    load->batch->now_us = cell_time_us(rows, 0, 0);
+    return true;
+}
+
+static const struct store_part part_clock = {
+    {"store_clock", "SELECT clock_timestamp()"}, ask_clock, fill_clock};
+
+/* --- the round trip ------------------------------------------------------------------------------------ */
+
+enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 9 };
+
+/* Locks before keys, and the time when it is no longer waited for. */
+static const struct store_part *const parts[PARTS_COUNT] = {
+    &store_part_assets, &part_locked,      &part_system,
+    &part_queried,      &store_part_keys,  &store_part_users,
+    &store_part_transactions, &part_numbers, &part_clock};
+
+bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
+                     enum array_type type, void (*add)(struct array *, const struct request *),
+                     struct store_question *question, struct err *err)
+{
+    const struct batch *batch = load->batch;
+    struct bytes places, asked;
+    struct array array;
+
+    array_begin(&array, batch->arena, ARRAY_INT4);
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].origin == ORIGIN_NONE && wants(&batch->works[i]))
+            array_add_int(&array, ARRAY_INT4, i);
+    question->asked = array.count > 0;
+    if (!array_end(&array, &places, err)) return false;
+    array_begin(&array, batch->arena, type);
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].origin == ORIGIN_NONE && wants(&batch->works[i]))
+            add(&array, batch->works[i].request);
+    if (!array_end(&array, &asked, err)) return false;
+    store_add_param(question, places);
+    store_add_param(question, asked);
+    return true;
+}
+
+static bool send_questions(const struct store_load *load, struct db *db,
+                           bool asked[static PARTS_COUNT], struct err *err)
+{
+    if (!query_send(db, &begin, NULL, 0, err) || !query_send(db, &plan, NULL, 0, err)) return false;
+    for (uint32_t i = 0; i < PARTS_COUNT; i++) {
+        struct store_question question = {0};
+        if (!parts[i]->ask(load, &question, err)) return false;
+        asked[i] = question.asked;
+        if (question.asked &&
+            !query_send(db, &parts[i]->statement, question.params, question.count, err))
+            return false;
+    }
+    return query_sync(db, err);
+}
+
+static bool read_answers(struct db *db, const bool asked[static PARTS_COUNT],
+                         PGresult *answers[static PARTS_COUNT], struct err *err)
+{
+    if (!query_done_rows(db, NULL, err) || !query_done_rows(db, NULL, err)) return false;
+    for (uint32_t i = 0; i < PARTS_COUNT; i++)
+        if (asked[i] && !query_next(db, &answers[i], err)) return false;
+    return query_done(db, err);
+}
+
+/* Whether every account read is of an asset that was known when the batch began, or came with it. */
+static bool assets_suffice(const struct store_load *load, PGresult *const answers[PARTS_COUNT])
+{
+    for (uint32_t i = ACCOUNTS_FIRST; i < ACCOUNTS_END; i++)
+        for (int row = 0; row < PQntuples(answers[i]); row++)
+            if (ledger_asset(load->batch, cell_text(answers[i], row, COLUMN_ASSET)) == NULL)
+                return false;
+    return true;
+}
+
+static bool fill(const struct store_load *load, struct db *db, PGresult *answers[static PARTS_COUNT],
+                 struct err *err)
+{
+    PGresult **assets = &answers[0];
+
+    if (*assets != NULL && !store_part_assets.fill(load, *assets, err)) return false;
+    if (!assets_suffice(load, answers)) {
+        PQclear(*assets);
+        if (!query_one(db, &store_part_assets.statement, NULL, 0, assets, err) ||
+            !store_part_assets.fill(load, *assets, err))
+            return false;
+    }
+    for (uint32_t i = ACCOUNTS_FIRST; i < PARTS_COUNT; i++)
+        if (answers[i] != NULL && !parts[i]->fill(load, answers[i], err)) return false;
+    return true;
+}
+
+bool store_load(struct store *store, struct db *db, struct batch *batch, struct err *err)
+{
+    struct store_load load = {.store = store, .batch = batch};
+    PGresult *answers[PARTS_COUNT] = {NULL};
+    bool asked[PARTS_COUNT];
+
+    batch->assets = store->assets;
+    batch->assets_count = store->assets_count;
+    bool ok = uses_find(&load, err) && send_questions(&load, db, asked, err) &&
+              read_answers(db, asked, answers, err) && fill(&load, db, answers, err);
+    for (uint32_t i = 0; i < PARTS_COUNT; i++) PQclear(answers[i]); /* NULL is fine */
+    return ok;
+}

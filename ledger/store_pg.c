@@ -1,0 +1,150 @@
+/*
+ * store_pg.c - the assets, the commit, the roll-up.
+ */
+#include "ledger/store_pg.h"
+#include "ledger/store_internal_pg.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct statement commit = {"store_commit", "COMMIT"};
+
+/* One statement is one snapshot, so it sees a delta in the account or in account_delta, never in
+ * both. What another roll-up takes first is not returned by our DELETE, and the balance is read again
+ * under the lock: two at a time are correct. A sum that no bigint holds stays in the deltas. */
+static const struct statement roll_up = {
+    "store_roll_up",
+    "WITH pending AS (SELECT account, sum(delta) AS delta FROM account_delta GROUP BY account),"
+    " due AS (SELECT number FROM account JOIN pending ON pending.account = number"
+    "          WHERE kind = 1"
+    "            AND balance + pending.delta BETWEEN -9223372036854775808 AND 9223372036854775807"
+    "          ORDER BY number LIMIT $1::int8 FOR NO KEY UPDATE OF account SKIP LOCKED),"
+    " taken AS (DELETE FROM account_delta WHERE account IN (SELECT number FROM due)"
+    "           RETURNING account, delta),"
+    " total AS (SELECT account, sum(delta) AS delta FROM taken GROUP BY account)"
+    " UPDATE account SET balance = balance + total.delta FROM total WHERE number = total.account"};
+
+bool store_open(struct store **out, struct err *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out != NULL || err_set(err, ERR_FATAL, "could not open store: out of memory");
+}
+
+void store_close(struct store *store)
+{
+    free(store);
+}
+
+struct param store_param(struct bytes binary)
+{
+    return (struct param){binary.data, binary.size};
+}
+
+void store_add_param(struct store_question *question, struct bytes binary)
+{
+    assert(question->count < STORE_PARAMS_MAX);
+    question->params[question->count++] = store_param(binary);
+}
+
+bool store_is_keyed(const struct work *work)
+{
+    return command_changes(work->request->command.type) && work->request->has_key;
+}
+
+bool store_keep_text(const struct store_load *load, struct text view, struct text *out)
+{
+    *out = arena_text(load->batch->arena, view);
+    return out->bytes != NULL;
+}
+
+bool store_keep_bytes(const struct store_load *load, struct bytes view, struct bytes *out)
+{
+    *out = arena_copy(load->batch->arena, view.data, view.size);
+    return out->data != NULL;
+}
+
+bool store_too_large(struct err *err)
+{
+    return err_set(err, ERR_REJECT, "could not keep what was read: batch too large");
+}
+
+/* --- assets ------------------------------------------------------------------------------------------ */
+
+/* Also when a new account is to hold one that is not known: it may have been registered since. */
+static bool ask_assets(const struct store_load *load, struct store_question *question,
+                       struct err *err)
+{
+    const struct batch *batch = load->batch;
+
+    (void)err;
+    question->asked = batch->assets_count == 0;
+    for (uint32_t i = 0; i < batch->works_count && !question->asked; i++) {
+        const struct command *command = &batch->works[i].request->command;
+        question->asked = batch->works[i].origin == ORIGIN_NONE &&
+                          command->type == COMMAND_OPEN_ACCOUNT &&
+                          ledger_asset(batch, command->asset) == NULL;
+    }
+    return true;
+}
+
+static bool fill_assets(const struct store_load *load, const PGresult *rows, struct err *err)
+{
+    struct store *store = load->store;
+    int count = PQntuples(rows);
+
+    if (count > ASSETS_MAX)
+        return err_set(err, ERR_FATAL, "could not read assets: %d are registered, at most %d fit",
+                       count, ASSETS_MAX);
+    for (int row = 0; row < count; row++) {
+        struct text code = cell_text(rows, row, 0);
+        assert(code.length <= ASSET_LENGTH_MAX);
+        memcpy(store->codes[row], code.bytes, code.length);
+        store->assets[row] = (struct asset){.code = {store->codes[row], code.length},
+                                            .scale = (uint8_t)cell_int16(rows, row, 1),
+                                            .world = cell_int64(rows, row, 2)};
+    }
+    store->assets_count = load->batch->assets_count = (uint32_t)count;
+    return true;
+}
+
+const struct store_part store_part_assets = {
+    {"store_assets", "SELECT code, scale, world.number"
+                     "  FROM asset CROSS JOIN LATERAL"
+                     "       (SELECT number FROM account WHERE id = 'world:' || code OFFSET 0) AS world"
+                     " ORDER BY code"},
+    ask_assets,
+    fill_assets};
+
+/* --- the end of a batch ------------------------------------------------------------------------------ */
+
+bool store_commit(struct db *db, const struct answers *answers, struct err *err)
+{
+    if (!query_send(db, &commit, NULL, 0, err) || !query_sync(db, err)) return false;
+    for (uint32_t i = 0; i < answers->count; i++) {
+        uint64_t rows;
+        if (!query_done_rows(db, &rows, err)) return false;
+        if (answers->rows[i] != ANSWER_ANY && rows != answers->rows[i])
+            return err_set(err, ERR_FATAL,
+                           "could not store a batch: statement %" PRIu32 " touched %" PRIu64
+                           " rows, not %" PRIu64,
+                           i + 1, rows, answers->rows[i]);
+    }
+    return query_done_rows(db, NULL, err) && query_done(db, err);
+}
+
+bool store_roll_up(struct db *db, uint32_t most, uint32_t *rolled, struct err *err)
+{
+    uint8_t limit[sizeof(int64_t)];
+    struct writer writer = writer_over(limit, sizeof limit);
+    const struct param param = {limit, sizeof limit};
+    PGresult *result;
+
+    *rolled = 0;
+    write_u64(&writer, most);
+    if (!query_one(db, &roll_up, &param, 1, &result, err)) return false;
+    *rolled = (uint32_t)strtoul(PQcmdTuples(result), NULL, 10);
+    PQclear(result);
+    return true;
+}

@@ -1,0 +1,411 @@
+/*
+ * store_save_pg.c - what a batch decided: a handful of statements over arrays, queued one behind the
+ * other.
+ *
+ * Rows are written in an order that does not depend on the batch (users and accounts by id, the
+ * journal by key), so that two batches which meet wait for each other in one direction only.
+ */
+#include "ledger/store_internal_pg.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARAMS_MAX = 20 };
+
+struct save {
+    struct db *db;
+    const struct batch *batch;
+    struct answers *answers;
+    struct param params[PARAMS_MAX]; /* of the next statement */
+    uint32_t params_count;
+    const void **rows; /* of the next statement; room for all works, or all accounts */
+    uint32_t rows_count;
+};
+
+static bool too_large(struct err *err)
+{
+    return err_set(err, ERR_REJECT, "could not build parameters: batch too large");
+}
+
+static bool add_param(struct save *save, struct bytes binary, struct err *err)
+{
+    if (binary.data == NULL) return too_large(err);
+    assert(save->params_count < PARAMS_MAX);
+    save->params[save->params_count++] = store_param(binary);
+    return true;
+}
+
+/* One array for each column, over save->rows. */
+static bool add_columns(struct save *save, const enum array_type *types, uint32_t count,
+                        void (*add)(struct array *, const void *row, uint32_t column),
+                        struct err *err)
+{
+    struct array array;
+    struct bytes binary;
+
+    for (uint32_t column = 0; column < count; column++) {
+        array_begin(&array, save->batch->arena, types[column]);
+        for (uint32_t i = 0; i < save->rows_count; i++) add(&array, save->rows[i], column);
+        if (!array_end(&array, &binary, err) || !add_param(save, binary, err)) return false;
+    }
+    return true;
+}
+
+static bool add_now(struct save *save, struct err *err)
+{
+    return add_param(save, binary_time(save->batch->arena, save->batch->now_us), err);
+}
+
+static bool send(struct save *save, const struct statement *statement, uint64_t rows,
+                 struct err *err)
+{
+    struct answers *answers = save->answers;
+    uint32_t count = save->params_count;
+
+    assert(answers->count < sizeof answers->rows / sizeof answers->rows[0]);
+    answers->rows[answers->count++] = rows;
+    save->params_count = 0;
+    return query_send(save->db, statement, save->params, count, err);
+}
+
+static bool is_decided(const struct work *work)
+{
+    return work->origin == ORIGIN_DECIDED && store_is_keyed(work);
+}
+
+/* --- users --------------------------------------------------------------------------------------------- */
+
+static const struct statement insert_users = {
+    "store_insert_users",
+    "INSERT INTO ledger_user (id, name, created_at)"
+    " SELECT unnest($1::text[]), unnest($2::text[]), $3::timestamptz"
+    " ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+    "  WHERE ledger_user.name IS NULL AND excluded.name IS NOT NULL"};
+
+enum { USER_COLUMNS = 2 };
+static const enum array_type user_types[USER_COLUMNS] = {ARRAY_TEXT, ARRAY_TEXT};
+
+static void add_user(struct array *array, const void *row, uint32_t column)
+{
+    const struct command *command = &((const struct work *)row)->request->command;
+
+    if (column == 0)
+        array_add_text(array, command->user_id);
+    else if (command->name.length > 0)
+        array_add_text(array, command->name);
+    else
+        array_add_null(array);
+}
+
+/* By user; those of one user that give a name first, in the batch's order. */
+static int compare_users(const void *a, const void *b)
+{
+    const struct work *one = *(const struct work *const *)a;
+    const struct work *other = *(const struct work *const *)b;
+    const struct command *left = &one->request->command, *right = &other->request->command;
+    int order = text_compare(left->user_id, right->user_id);
+
+    if (order != 0) return order;
+    if ((left->name.length > 0) != (right->name.length > 0)) return left->name.length > 0 ? -1 : 1;
+    return one < other ? -1 : one > other;
+}
+
+static bool save_users(struct save *save, struct err *err)
+{
+    uint32_t unique = 0;
+
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->works_count; i++) {
+        const struct work *work = &save->batch->works[i];
+        if (is_decided(work) && work->request->command.type == COMMAND_OPEN_ACCOUNT &&
+            work->outcome.result == RESULT_APPLIED)
+            save->rows[save->rows_count++] = work;
+    }
+    if (save->rows_count == 0) return true;
+    qsort(save->rows, save->rows_count, sizeof *save->rows, compare_users);
+    for (uint32_t i = 0; i < save->rows_count; i++) {
+        const struct work *work = save->rows[i], *last = unique > 0 ? save->rows[unique - 1] : NULL;
+        if (last == NULL || !text_equal(work->request->command.user_id, last->request->command.user_id))
+            save->rows[unique++] = work;
+    }
+    save->rows_count = unique;
+    return add_columns(save, user_types, USER_COLUMNS, add_user, err) && add_now(save, err) &&
+           send(save, &insert_users, ANSWER_ANY, err);
+}
+
+/* --- accounts ------------------------------------------------------------------------------------------ */
+
+static const struct statement insert_accounts = {
+    "store_insert_accounts",
+    "INSERT INTO account (number, balance, held, seq, kind, id, user_id, asset, metadata, created_at)"
+    " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
+    "        unnest($5::int2[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]),"
+    "        unnest($9::bytea[]), $10::timestamptz"};
+
+/* The rows are locked, so a row that is not as it was read means a bug; then nothing may be stored. */
+static const struct statement update_accounts = {
+    "store_update_accounts",
+    "WITH changed AS ("
+    " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq"
+    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])"
+    "        AS new (number, balance, held, seq)"
+    "  WHERE account.number = new.number AND account.seq < new.seq"
+    " RETURNING 1)"
+    " SELECT assert_rows(count(*), cardinality($1)) FROM changed"};
+
+enum account_column {
+    ACCOUNT_NUMBER,
+    ACCOUNT_BALANCE,
+    ACCOUNT_HELD,
+    ACCOUNT_SEQ,
+    ACCOUNT_UPDATE_COLUMNS,
+    ACCOUNT_KIND = ACCOUNT_UPDATE_COLUMNS,
+    ACCOUNT_ID,
+    ACCOUNT_USER_ID,
+    ACCOUNT_ASSET,
+    ACCOUNT_METADATA,
+    ACCOUNT_COLUMNS
+};
+static const enum array_type account_types[ACCOUNT_COLUMNS] = {
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
+    ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+
+static void add_bytes_or_null(struct array *array, struct bytes value)
+{
+    if (value.size > 0)
+        array_add_bytes(array, value);
+    else
+        array_add_null(array);
+}
+
+static void add_account(struct array *array, const void *row, uint32_t column)
+{
+    const struct account *account = row;
+
+    switch ((enum account_column)column) {
+    case ACCOUNT_NUMBER: array_add_int(array, ARRAY_INT8, account->number); return;
+    case ACCOUNT_BALANCE: array_add_int(array, ARRAY_INT8, account->balance); return;
+    case ACCOUNT_HELD: array_add_int(array, ARRAY_INT8, account->held); return;
+    case ACCOUNT_SEQ: array_add_int(array, ARRAY_INT8, account->seq); return;
+    case ACCOUNT_KIND: array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1); return;
+    case ACCOUNT_ID: array_add_text(array, account->id); return;
+    case ACCOUNT_USER_ID: array_add_text(array, account->user_id); return;
+    case ACCOUNT_ASSET: array_add_text(array, account->asset->code); return;
+    case ACCOUNT_METADATA: add_bytes_or_null(array, account->metadata); return;
+    case ACCOUNT_COLUMNS: break;
+    }
+    assert(false && "a column that is none");
+}
+
+static bool save_opened(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->accounts_count; i++)
+        if (save->batch->accounts[i].opened)
+            save->rows[save->rows_count++] = &save->batch->accounts[i];
+    if (save->rows_count == 0) return true;
+    return add_columns(save, account_types, ACCOUNT_COLUMNS, add_account, err) &&
+           add_now(save, err) && send(save, &insert_accounts, save->rows_count, err);
+}
+
+static bool save_changed(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->accounts_count; i++)
+        if (save->batch->accounts[i].changed && !save->batch->accounts[i].opened)
+            save->rows[save->rows_count++] = &save->batch->accounts[i];
+    if (save->rows_count == 0) return true;
+    return add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) &&
+           send(save, &update_accounts, 1, err);
+}
+
+/* --- system accounts ----------------------------------------------------------------------------------- */
+
+static const struct statement insert_deltas = {
+    "store_insert_deltas",
+    "INSERT INTO account_delta (account, delta) SELECT unnest($1::int8[]), unnest($2::int8[])"};
+
+struct delta {
+    int64_t number, amount;
+};
+
+enum { DELTA_COLUMNS = 2 };
+static const enum array_type delta_types[DELTA_COLUMNS] = {ARRAY_INT8, ARRAY_INT8};
+
+static void add_delta(struct array *array, const void *row, uint32_t column)
+{
+    const struct delta *delta = row;
+    array_add_int(array, ARRAY_INT8, column == 0 ? delta->number : delta->amount);
+}
+
+static int compare_deltas(const void *a, const void *b)
+{
+    const struct delta *left = a, *right = b;
+    return (left->number > right->number) - (left->number < right->number);
+}
+
+static bool is_system(const struct side *side)
+{
+    if (side->account == NULL) return side->number != 0; /* an asset's world */
+    return side->account->kind == ACCOUNT_SYSTEM;
+}
+
+/* What moved on system accounts, side by side, unsorted. */
+static uint32_t deltas_find(const struct batch *batch, struct delta *deltas)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        const struct outcome *outcome = &batch->works[i].outcome;
+        if (!is_decided(&batch->works[i]) || outcome->amount == 0) continue;
+        if (is_system(&outcome->debit))
+            deltas[count++] = (struct delta){outcome->debit.number, -outcome->amount};
+        if (is_system(&outcome->credit))
+            deltas[count++] = (struct delta){outcome->credit.number, outcome->amount};
+    }
+    return count;
+}
+
+/* One row an account; one more where the sum would not fit in 64 bits. */
+static bool save_deltas(struct save *save, struct err *err)
+{
+    struct delta *deltas =
+        arena_take(save->batch->arena, 2 * sizeof *deltas * save->batch->works_count);
+
+    save->rows_count = 0;
+    if (deltas == NULL) return too_large(err);
+    uint32_t count = deltas_find(save->batch, deltas);
+    if (count == 0) return true;
+    qsort(deltas, count, sizeof *deltas, compare_deltas);
+    for (uint32_t i = 0, last = 0; i < count; i++) {
+        int64_t sum;
+        bool joins = save->rows_count > 0 && deltas[last].number == deltas[i].number &&
+                     !__builtin_add_overflow(deltas[last].amount, deltas[i].amount, &sum);
+        if (joins) {
+            deltas[last].amount = sum;
+            continue;
+        }
+        last = i;
+        save->rows[save->rows_count++] = &deltas[i];
+    }
+    return add_columns(save, delta_types, DELTA_COLUMNS, add_delta, err) &&
+           send(save, &insert_deltas, save->rows_count, err);
+}
+
+/* --- the journal --------------------------------------------------------------------------------------- */
+
+static const struct statement insert_journal = {
+    "store_insert_journal",
+    "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
+    "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
+    "                     command, result, caller, key, metadata, created_at)"
+    " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
+    "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
+    "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
+    "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
+    "        unnest($17::text[]), unnest($18::bytea[]), $19::timestamptz"};
+
+enum journal_column {
+    JOURNAL_KEY_DIGEST,
+    JOURNAL_ID,
+    JOURNAL_FINGERPRINT,
+    JOURNAL_TRACE_ID,
+    JOURNAL_DEBIT, /* and its seq, balance, held */
+    JOURNAL_CREDIT = JOURNAL_DEBIT + 4,
+    JOURNAL_AMOUNT = JOURNAL_CREDIT + 4,
+    JOURNAL_COMMAND,
+    JOURNAL_RESULT,
+    JOURNAL_CALLER,
+    JOURNAL_KEY,
+    JOURNAL_METADATA,
+    JOURNAL_COLUMNS
+};
+static const enum array_type journal_types[JOURNAL_COLUMNS] = {
+    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+
+/* Its number; seq, balance and held only of a user account: those of a system account are not known. */
+static void add_side(struct array *array, const struct side *side, uint32_t column)
+{
+    const int64_t values[] = {side->number, side->seq, side->balance, side->held};
+    bool known = side->number != 0 && (column == 0 || !is_system(side));
+
+    if (known)
+        array_add_int(array, ARRAY_INT8, values[column]);
+    else
+        array_add_null(array);
+}
+
+static void add_work(struct array *array, const void *row, uint32_t column)
+{
+    const struct work *work = row;
+    const struct request *request = work->request;
+    const struct outcome *outcome = &work->outcome;
+
+    if (column >= JOURNAL_DEBIT && column < JOURNAL_CREDIT) {
+        add_side(array, &outcome->debit, column - JOURNAL_DEBIT);
+        return;
+    }
+    if (column >= JOURNAL_CREDIT && column < JOURNAL_AMOUNT) {
+        add_side(array, &outcome->credit, column - JOURNAL_CREDIT);
+        return;
+    }
+    bool is_null = (column == JOURNAL_AMOUNT && outcome->amount == 0) ||
+                   (column == JOURNAL_RESULT && outcome->result == RESULT_APPLIED);
+    if (is_null)
+        array_add_null(array);
+    else if (column == JOURNAL_KEY_DIGEST)
+        array_add_uuid(array, &request->key_digest);
+    else if (column == JOURNAL_ID)
+        array_add_uuid(array, &work->id);
+    else if (column == JOURNAL_FINGERPRINT)
+        array_add_uuid(array, &request->fingerprint);
+    else if (column == JOURNAL_TRACE_ID)
+        array_add_uuid(array, &request->trace.trace_id);
+    else if (column == JOURNAL_AMOUNT)
+        array_add_int(array, ARRAY_INT8, outcome->amount);
+    else if (column == JOURNAL_COMMAND)
+        array_add_int(array, ARRAY_INT2, command_number(request->command.type));
+    else if (column == JOURNAL_RESULT)
+        array_add_text(array, text_of(result_word(outcome->result)));
+    else if (column == JOURNAL_CALLER)
+        array_add_text(array, request->caller);
+    else if (column == JOURNAL_KEY)
+        array_add_text(array, request->key);
+    else
+        add_bytes_or_null(array, request->command.metadata);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct work *left = *(const struct work *const *)a;
+    const struct work *right = *(const struct work *const *)b;
+    return uuid_compare(&left->request->key_digest, &right->request->key_digest);
+}
+
+static bool save_journal(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->works_count; i++)
+        if (is_decided(&save->batch->works[i]))
+            save->rows[save->rows_count++] = &save->batch->works[i];
+    if (save->rows_count == 0) return true;
+    qsort(save->rows, save->rows_count, sizeof *save->rows, compare_keys);
+    return add_columns(save, journal_types, JOURNAL_COLUMNS, add_work, err) && add_now(save, err) &&
+           send(save, &insert_journal, save->rows_count, err);
+}
+
+bool store_save(struct store *store, struct db *db, const struct batch *batch,
+                struct answers *answers, struct err *err)
+{
+    struct save save = {.db = db, .batch = batch, .answers = answers};
+
+    (void)store;
+    /* Enough for each list: an account is named by some work, a work moves at most two. */
+    save.rows = arena_take(batch->arena, 2 * sizeof *save.rows * (batch->works_count + 1U));
+    if (save.rows == NULL) return too_large(err);
+    return save_users(&save, err) && save_opened(&save, err) && save_changed(&save, err) &&
+           save_deltas(&save, err) && save_journal(&save, err);
+}

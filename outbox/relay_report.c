@@ -1,0 +1,86 @@
+/*
+ * relay_report.c - see relay_report.h. The names are those that alerts and dashboards ask for.
+ */
+#include "outbox/relay_report.h"
+
+#include "base/health.h"
+#include "base/metrics.h"
+
+#include <stddef.h>
+
+enum { MS_PER_S = 1000 };
+
+static struct {
+    struct metric *published[3]; /* by enum confirm_result */
+    struct metric *transient[RELAY_DEPENDENCIES];
+    struct metric *unpublishable, *rotations;
+    struct metric *leads, *blocked, *in_flight, *behind;
+} state;
+
+void relay_report_open(void)
+{
+    static const char *const results[] = {
+        [CONFIRM_ACK] = "publisher=\"amqp\",result=\"confirmed\"",
+        [CONFIRM_NACK] = "publisher=\"amqp\",result=\"nacked\"",
+        [CONFIRM_RETURNED] = "publisher=\"amqp\",result=\"returned\"",
+    };
+    static const char *const dependencies[RELAY_DEPENDENCIES] = {
+        [RELAY_POSTGRES] = "dependency=\"postgres\"",
+        [RELAY_RABBITMQ] = "dependency=\"rabbitmq\"",
+    };
+
+    for (uint32_t i = 0; i < 3; i++)
+        state.published[i] =
+            metric_register(METRIC_COUNTER, "ledger_outbox_published_total",
+                            "Messages published, by what the broker said of them.", results[i]);
+    for (uint32_t i = 0; i < RELAY_DEPENDENCIES; i++)
+        state.transient[i] =
+            metric_register(METRIC_COUNTER, "ledger_transient_errors_total",
+                            "Failures that were tried again, by the server at fault.", dependencies[i]);
+    state.unpublishable =
+        metric_register(METRIC_COUNTER, "ledger_outbox_unpublishable_total",
+                        "Messages that AMQP cannot carry; their bodies were dead-lettered.", NULL);
+    state.rotations = metric_register(METRIC_COUNTER, "ledger_outbox_rotations_total",
+                                      "Times that the next outbox partition was begun.", NULL);
+    state.leads = metric_register(METRIC_GAUGE, "ledger_relay_leader",
+                                  "1 while this relay leads, 0 while it stands by.", NULL);
+    state.blocked = metric_register(METRIC_GAUGE, "ledger_relay_blocked",
+                                    "1 while the broker says that nothing may be published.", NULL);
+    state.in_flight = metric_register(METRIC_GAUGE, "ledger_relay_in_flight",
+                                      "Messages published and not yet confirmed.", NULL);
+    state.behind = metric_register(METRIC_GAUGE, "ledger_outbox_oldest_unpublished_seconds",
+                                   "For how long there has been something unconfirmed; 0 when all is.",
+                                   "publisher=\"amqp\"");
+}
+
+void relay_report_confirms(const struct confirm *confirms, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) metric_add(state.published[confirms[i].result], 1);
+}
+
+void relay_report_unpublishable(void)
+{
+    metric_add(state.unpublishable, 1);
+}
+
+void relay_report_rotation(void)
+{
+    metric_add(state.rotations, 1);
+}
+
+void relay_report_transient(enum relay_dependency dependency)
+{
+    metric_add(state.transient[dependency], 1);
+}
+
+void relay_report_state(bool leads, bool blocked, uint32_t in_flight, uint64_t behind_ms)
+{
+    metric_set(state.leads, leads);
+    metric_set(state.blocked, blocked);
+    metric_set(state.in_flight, in_flight);
+    metric_set(state.behind, (double)behind_ms / MS_PER_S);
+    health_detail("relay_leader", leads);
+    health_detail("relay_blocked", blocked);
+    health_detail("in_flight", in_flight);
+    health_detail("behind_ms", (int64_t)behind_ms);
+}

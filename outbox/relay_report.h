@@ -1,0 +1,19 @@
+/*
+ * relay_report.h - the relay's metrics.
+ */
+#ifndef OUTBOX_RELAY_REPORT_H
+#define OUTBOX_RELAY_REPORT_H
+
+#include "base/publisher_amqp.h"
+
+enum relay_dependency { RELAY_POSTGRES, RELAY_RABBITMQ, RELAY_DEPENDENCIES };
+
+void relay_report_open(void);
+void relay_report_confirms(const struct confirm *confirms, uint32_t count);
+void relay_report_unpublishable(void);
+void relay_report_rotation(void);
+void relay_report_transient(enum relay_dependency dependency);
+/* behind_ms: since when what is confirmed has not been all there is; 0 when it is. */
+void relay_report_state(bool leads, bool blocked, uint32_t in_flight, uint64_t behind_ms);
+
+#endif
