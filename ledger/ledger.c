@@ -235,8 +235,6 @@ static enum result look_up(const struct batch *batch, const struct work *work, s
         return work->transaction != NULL ? RESULT_APPLIED : RESULT_TRANSACTION_NOT_FOUND;
     account = open_one(batch, work->request->command.account);
     if (account == NULL) return RESULT_ACCOUNT_NOT_FOUND;
-    if (work->request->command.type == COMMAND_GET_BALANCE && account->too_large)
-        return RESULT_OVERFLOW;
     out->asset = account->asset;
     out->credit = side_of(account);
     return RESULT_APPLIED;

@@ -30,7 +30,6 @@ struct account {
     bool opened;    /* by this batch: to be inserted */
     bool changed;   /* balance and seq, by this batch: to be updated; never a system account */
     enum account_kind kind;
-    bool too_large; /* a system account's balance does not fit in 64 bits: only a query minds */
     const struct asset *asset;
     struct text user_id;
     int64_t balance, held, seq;

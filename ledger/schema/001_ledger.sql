@@ -6,8 +6,7 @@
 --
 -- Accounts of kind 'user' are locked, changed and counted (seq) under their row lock. Accounts of kind
 -- 'system' (an asset's world, fees, suspense) need no floor, so nothing waits for a lock on one: their
--- changes are appended to account_delta, one row a batch, and rolled up into account_total now and then. Such
--- a total may outgrow 64 bits (a world owes what all its users have), so it is numeric.
+-- changes are appended to account_delta, one row a batch, and rolled up into the account now and then.
 
 CREATE TABLE asset (
     code  text COLLATE "C" PRIMARY KEY CHECK (code ~ '^[A-Z0-9.]{1,12}$'),
@@ -37,13 +36,12 @@ CREATE TABLE account (
     CONSTRAINT account_pkey PRIMARY KEY (number),
     CONSTRAINT account_id_key UNIQUE (id),
     -- The last line behind the ledger's own check.
-    CONSTRAINT account_not_negative CHECK (balance - held >= 0)
+    CONSTRAINT account_not_negative CHECK (kind = 1 OR balance - held >= 0)
 ) WITH (fillfactor = 60);
 CREATE INDEX account_user ON account (user_id, id);
 -- Few, and asked for by every batch: is one of these ids a system account?
 CREATE INDEX account_system ON account (id) WHERE kind = 1;
-CREATE UNIQUE INDEX account_system ON account (id) WHERE kind = 1; -- tiny: asked in every batch
-COMMENT ON COLUMN account.kind IS '0 user: never below zero; 1 system: no floor, balance in account_total';
+COMMENT ON COLUMN account.kind IS '0 user: never below zero; 1 system: no floor, balance rolled up';
 
 -- For statements that know how many rows they must change: they fail, and their transaction with them.
 CREATE FUNCTION assert_rows(changed bigint, wanted bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -58,18 +56,6 @@ CREATE TABLE account_delta (
     delta   bigint NOT NULL
 );
 CREATE INDEX account_delta_account ON account_delta (account);
-
-CREATE TABLE account_total (
-    account bigint PRIMARY KEY,
-    total   numeric NOT NULL
-);
-
--- What a system account holds: what was rolled up, and what was not yet.
-CREATE VIEW system_balance AS
-    SELECT a.number AS account, a.id, a.asset,
-           coalesce((SELECT total FROM account_total t WHERE t.account = a.number), 0)
-           + coalesce((SELECT sum(delta) FROM account_delta d WHERE d.account = a.number), 0) AS balance
-      FROM account a WHERE a.kind = 1;
 
 CREATE TABLE journal (
     key_digest     uuid NOT NULL,        -- SHA-256 of caller and key, cut to 16 bytes

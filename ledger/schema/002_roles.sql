@@ -16,13 +16,12 @@ END $$;
 GRANT USAGE ON SCHEMA ledger TO ledger_worker, ledger_relay, ledger_reader;
 GRANT SELECT ON schema_migration TO ledger_worker, ledger_relay, ledger_reader;
 
-GRANT SELECT ON asset, ledger_user, account, account_delta, account_total, system_balance, journal, posting,
+GRANT SELECT ON asset, ledger_user, account, account_delta, journal, posting,
     outbox_rotation TO ledger_worker;
 GRANT INSERT ON ledger_user, account, account_delta, journal, outbox TO ledger_worker;
 GRANT UPDATE (name) ON ledger_user TO ledger_worker;
 GRANT UPDATE (balance, held, seq) ON account TO ledger_worker;
 GRANT DELETE ON account_delta TO ledger_worker; -- the roll-up takes them out as it adds them up
-GRANT INSERT, UPDATE ON account_total TO ledger_worker;
 GRANT USAGE ON SEQUENCE account_number, outbox_id TO ledger_worker;
 
 GRANT SELECT ON outbox, outbox_0, outbox_1, outbox_2, outbox_rotation, outbox_cursor TO ledger_relay;
@@ -30,5 +29,5 @@ GRANT TRUNCATE ON outbox_0, outbox_1, outbox_2 TO ledger_relay;
 GRANT UPDATE ON outbox_rotation TO ledger_relay;
 GRANT INSERT, UPDATE ON outbox_cursor TO ledger_relay;
 
-GRANT SELECT ON asset, ledger_user, account, account_delta, account_total, system_balance, journal, posting,
+GRANT SELECT ON asset, ledger_user, account, account_delta, journal, posting,
     outbox, outbox_0, outbox_1, outbox_2, outbox_rotation, outbox_cursor TO ledger_reader;
