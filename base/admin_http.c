@@ -1,5 +1,6 @@
 /*
- * admin_http.c - see admin_http.h. libmicrohttpd runs the thread; a request is answered from memory, at once.
+ * admin_http.c - see admin_http.h. libmicrohttpd runs the thread; a request is answered from
+ * memory, at once.
  */
 #include "base/admin_http.h"
 
@@ -51,7 +52,8 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *data,
                               size_t *data_size, void **request)
 {
-    static char not_found[] = "{\"error\":\"not found; try /metrics, /health, /health/live, /health/ready\"}\n";
+    static char not_found[] =
+        "{\"error\":\"not found; try /metrics, /health, /health/live, /health/ready\"}\n";
     static char not_allowed[] = "{\"error\":\"only GET and HEAD\"}\n";
     static const char json[] = "application/json";
     char text[REPORT_SIZE];
@@ -68,8 +70,8 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         size_t size = 0;
         char *rendered = metrics_render(&size);
         if (rendered == NULL) return MHD_NO;
-        return respond(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", rendered,
-                       size, MHD_RESPMEM_MUST_FREE);
+        return respond(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
+                       rendered, size, MHD_RESPMEM_MUST_FREE);
     }
     for (size_t i = 0; i < sizeof PAGES / sizeof PAGES[0]; i++) {
         if (strcmp(url, PAGES[i].path) != 0) continue;

@@ -1,6 +1,6 @@
 /*
- * array.c - see array.h. The header of an array: dimensions, null flag, element type, then size and lower bound of
- * the one dimension; count and null flag are filled in at the end.
+ * array.c - see array.h. The header of an array: dimensions, null flag, element type, then size and
+ * lower bound of the one dimension; count and null flag are filled in at the end.
  */
 #include "base/array.h"
 
@@ -13,13 +13,20 @@ static const int64_t EPOCH_SHIFT_US = INT64_C(946684800000000);
 static uint32_t oid_of(enum array_type type)
 {
     switch (type) {
-    case ARRAY_INT2: return 21;
-    case ARRAY_INT4: return 23;
-    case ARRAY_INT8: return 20;
-    case ARRAY_TEXT: return 25;
-    case ARRAY_BYTEA: return 17;
-    case ARRAY_UUID: return 2950;
-    case ARRAY_TIME: return 1184;
+    case ARRAY_INT2:
+        return 21;
+    case ARRAY_INT4:
+        return 23;
+    case ARRAY_INT8:
+        return 20;
+    case ARRAY_TEXT:
+        return 25;
+    case ARRAY_BYTEA:
+        return 17;
+    case ARRAY_UUID:
+        return 2950;
+    case ARRAY_TIME:
+        return 1184;
     }
     assert(false && "an array type that is none");
     return 0;

@@ -1,7 +1,7 @@
 /*
  * array.h - builds PostgreSQL's binary form of parameters: one-dimensional arrays and scalars.
- * Pure; the memory is the arena's. (The format: array_recv in the server; each element is its length
- * and its binary form.)
+ * Pure; the memory is the arena's. (The format: array_recv in the server; each element is its
+ * length and its binary form.)
  */
 #ifndef BASE_ARRAY_H
 #define BASE_ARRAY_H
@@ -9,7 +9,15 @@
 #include "base/bytes.h"
 #include "base/uuid.h"
 
-enum array_type { ARRAY_INT2, ARRAY_INT4, ARRAY_INT8, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_TIME };
+enum array_type {
+    ARRAY_INT2,
+    ARRAY_INT4,
+    ARRAY_INT8,
+    ARRAY_TEXT,
+    ARRAY_BYTEA,
+    ARRAY_UUID,
+    ARRAY_TIME
+};
 
 struct array { /* one at a time per arena: begin, add..., end */
     struct arena *arena;

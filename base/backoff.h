@@ -1,7 +1,7 @@
 /*
  * backoff.h - how long to wait before the next attempt: exponential, with full jitter, so that a
- * fleet does not come back in step. And the breaker that stops asking a server that does not answer.
- * Pure: time and randomness are passed in.
+ * fleet does not come back in step. And the breaker that stops asking a server that does not
+ * answer. Pure: time and randomness are passed in.
  */
 #ifndef BASE_BACKOFF_H
 #define BASE_BACKOFF_H

@@ -26,7 +26,10 @@ struct bytes {
 #define TEXT_ARGS(text) ((int)(text).length), ((text).bytes == NULL ? "" : (text).bytes)
 #define TEXT_LITERAL(literal) ((struct text){"" literal, sizeof(literal) - 1})
 /* The same, where C wants a constant: in static tables. */
-#define TEXT_CONSTANT(literal) {"" literal, sizeof(literal) - 1}
+#define TEXT_CONSTANT(literal)                                                                     \
+    {                                                                                              \
+        "" literal, sizeof(literal) - 1                                                            \
+    }
 
 struct text text_of(const char *terminated); /* NULL gives the empty text */
 bool text_equal(struct text a, struct text b);

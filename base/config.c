@@ -24,7 +24,8 @@ static bool read_file(const char *name, const char *path, char value[static VALU
     bool failed;
 
     if (file == NULL)
-        return err_set(err, ERR_FATAL, "%s_FILE: could not open %s: %s", name, path, strerror(errno));
+        return err_set(err, ERR_FATAL, "%s_FILE: could not open %s: %s", name, path,
+                       strerror(errno));
     size = fread(value, 1, VALUE_SIZE, file);
     failed = ferror(file) != 0;
     (void)fclose(file);
@@ -65,8 +66,8 @@ static bool parse_number(const struct setting *setting, const char *value, struc
     unsigned long long number = strtoull(value, &end, 10);
     if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || number < setting->least ||
         number > setting->most)
-        return err_set(err, ERR_FATAL, "%s: '%s' is not a number from %u to %u", setting->name, value,
-                       setting->least, setting->most);
+        return err_set(err, ERR_FATAL, "%s: '%s' is not a number from %u to %u", setting->name,
+                       value, setting->least, setting->most);
     *target = (uint32_t)number;
     return true;
 }
@@ -99,7 +100,8 @@ static bool parse_choice(const struct setting *setting, const char *value, struc
         if (at[size] == '\0') break;
         at += size + 1;
     }
-    return err_set(err, ERR_FATAL, "%s: '%s' is none of %s", setting->name, value, setting->choices);
+    return err_set(err, ERR_FATAL, "%s: '%s' is none of %s", setting->name, value,
+                   setting->choices);
 }
 
 static bool parse_text(const struct setting *setting, const char *value, struct err *err)
@@ -111,10 +113,14 @@ static bool parse_text(const struct setting *setting, const char *value, struct 
 static bool parse(const struct setting *setting, const char *value, struct err *err)
 {
     switch (setting->type) {
-    case SETTING_TEXT: return parse_text(setting, value, err);
-    case SETTING_NUMBER: return parse_number(setting, value, err);
-    case SETTING_BOOL: return parse_bool(setting, value, err);
-    case SETTING_CHOICE: return parse_choice(setting, value, err);
+    case SETTING_TEXT:
+        return parse_text(setting, value, err);
+    case SETTING_NUMBER:
+        return parse_number(setting, value, err);
+    case SETTING_BOOL:
+        return parse_bool(setting, value, err);
+    case SETTING_CHOICE:
+        return parse_choice(setting, value, err);
     }
     assert(false && "a setting type that is none");
     return false;
@@ -129,7 +135,9 @@ bool config_load(const struct setting *settings, size_t count, struct err *err)
     return true;
 }
 
-/* --- for people ------------------------------------------------------------------------------------------------- */
+/* --- for people
+ * -------------------------------------------------------------------------------------------------
+ */
 
 void config_mask_url(const char *url, char *out, size_t out_size)
 {
@@ -159,8 +167,9 @@ void config_help(FILE *out, const struct setting *settings, size_t count)
         if (setting->type == SETTING_CHOICE) (void)fprintf(out, "%s; ", setting->choices);
         (void)fprintf(out, "default %s\n", fallback[0] == '\0' ? "(empty)" : fallback);
     }
-    (void)fprintf(out, "\n  Each NAME may be given as NAME_FILE, the path of a file that holds the value;"
-                       " the file wins.\n");
+    (void)fprintf(
+        out, "\n  Each NAME may be given as NAME_FILE, the path of a file that holds the value;"
+             " the file wins.\n");
 }
 
 static void print_choice(FILE *out, const struct setting *setting)
@@ -183,11 +192,15 @@ void config_print(FILE *out, const struct setting *settings, size_t count)
             config_mask_url(setting->target, masked, sizeof masked);
             (void)fprintf(out, "%s\n", setting->secret ? masked : (const char *)setting->target);
             break;
-        case SETTING_NUMBER: (void)fprintf(out, "%u\n", *(const uint32_t *)setting->target); break;
+        case SETTING_NUMBER:
+            (void)fprintf(out, "%u\n", *(const uint32_t *)setting->target);
+            break;
         case SETTING_BOOL:
             (void)fprintf(out, "%s\n", *(const bool *)setting->target ? "true" : "false");
             break;
-        case SETTING_CHOICE: print_choice(out, setting); break;
+        case SETTING_CHOICE:
+            print_choice(out, setting);
+            break;
         }
     }
 }

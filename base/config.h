@@ -3,7 +3,8 @@
  *
  * A process describes its settings in one table, which parses, prints --help and prints
  * --check-config. Each NAME may also be given as NAME_FILE, a path to a file with the value (one
- * trailing newline is cut); the file wins. An unknown variable with the prefix LEDGER_ is a warning.
+ * trailing newline is cut); the file wins. An unknown variable with the prefix LEDGER_ is a
+ * warning.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
@@ -25,7 +26,7 @@ struct setting {
     const char *name;
     enum setting_type type;
     void *target;
-    size_t target_size; /* SETTING_TEXT only */
+    size_t target_size;   /* SETTING_TEXT only */
     const char *fallback; /* NULL: must be given */
     uint32_t least, most; /* SETTING_NUMBER only */
     const char *choices;  /* SETTING_CHOICE only */

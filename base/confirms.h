@@ -3,7 +3,8 @@
  *
  * A ring of the unconfirmed sequences. basic.ack and basic.nack may be multiple and out of order; a
  * basic.return of a mandatory message comes before its ack, which then counts as RETURNED. What the
- * broker says of a sequence that is not in flight is ERR_RETRY (the connection is not to be trusted).
+ * broker says of a sequence that is not in flight is ERR_RETRY (the connection is not to be
+ * trusted).
  */
 #ifndef BASE_CONFIRMS_H
 #define BASE_CONFIRMS_H

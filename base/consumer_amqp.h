@@ -17,11 +17,11 @@ struct delivery {
     uint64_t tag;
     uint32_t queue; /* the number given to consumer_subscribe */
     bool redelivered;
-    bool oversized;           /* body over body_max: it was read and dropped, body is empty */
-    uint64_t body_size;       /* as announced */
+    bool oversized;     /* body over body_max: it was read and dropped, body is empty */
+    uint64_t body_size; /* as announced */
     struct text exchange;
     struct text routing_key;
-    struct bytes properties;  /* basic properties as on the wire: see protocol/properties.h */
+    struct bytes properties; /* basic properties as on the wire: see protocol/properties.h */
     struct bytes body;
 };
 
@@ -37,23 +37,25 @@ struct consumer_options {
  * broker is away, ERR_FATAL when it refuses the login or the URL is wrong. */
 MUST_CHECK bool consumer_open(struct consumer **out, const struct consumer_options *options,
                               struct err *err);
-/* NULL is fine. A quorum queue may forget acknowledgements that reached it just before (some hundred ms
- * under load) and deliver those again. */
+/* NULL is fine. A quorum queue may forget acknowledgements that reached it just before (some
+ * hundred ms under load) and deliver those again. */
 void consumer_close(struct consumer *consumer);
 
 /* prefetch counts for this queue's consumer alone. */
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once
- * consumer_fetch returns none, none is left, here or at the broker: what it had assigned to us and not
- * sent it has put back. To the head of a quorum queue only if the queue has an x-delivery-limit, however
- * large; else to the tail, and the order is lost (rabbitmq-server pull request 3746). */
+ * consumer_fetch returns none, none is left, here or at the broker: what it had assigned to us and
+ * not sent it has put back. To the head of a quorum queue only if the queue has an
+ * x-delivery-limit, however large; else to the tail, and the order is lost (rabbitmq-server pull
+ * request 3746). */
 MUST_CHECK bool consumer_cancel(struct consumer *consumer, uint32_t number, struct err *err);
 
-/* Takes what has arrived: waits at most wait_ms for the first delivery and not at all for more; ends
- * at max deliveries or when the arena has less than consumer_arena_least(body_max) left, which it must
- * have at the start. Everything in out points into the arena. Zero deliveries is success. ERR_RETRY: connection or channel gone, a queue deleted
- * under us (basic.cancel from the broker, named in the text). */
+/* Takes what has arrived: waits at most wait_ms for the first delivery and not at all for more;
+ * ends at max deliveries or when the arena has less than consumer_arena_least(body_max) left, which
+ * it must have at the start. Everything in out points into the arena. Zero deliveries is success.
+ * ERR_RETRY: connection or channel gone, a queue deleted under us (basic.cancel from the broker,
+ * named in the text). */
 size_t consumer_arena_least(uint32_t body_max);
 MUST_CHECK bool consumer_fetch(struct consumer *consumer, uint32_t wait_ms, struct delivery *out,
                                uint32_t max, struct arena *arena, uint32_t *count, struct err *err);

@@ -28,7 +28,8 @@ bool err_wrap(struct err *err, const char *format, ...)
     va_start(args, format);
     length = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (length >= 0 && (size_t)length + 3 < sizeof err->text) /* else there is no room for the rest */
+    if (length >= 0 &&
+        (size_t)length + 3 < sizeof err->text) /* else there is no room for the rest */
         (void)snprintf(err->text + length, sizeof err->text - (size_t)length, ": %.*s",
                        (int)(sizeof err->text - (size_t)length - 3), inner);
     return false;

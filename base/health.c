@@ -34,8 +34,7 @@ static const char *const NAMES[HEALTH_COMPONENTS] = {"postgres", "rabbitmq", "re
 static void use(enum health_component component, bool required)
 {
     (void)pthread_mutex_lock(&state.lock);
-    state.components[component] =
-        (struct component){HEALTH_DOWN, required, clock_monotonic_ms()};
+    state.components[component] = (struct component){HEALTH_DOWN, required, clock_monotonic_ms()};
     (void)pthread_mutex_unlock(&state.lock);
 }
 
@@ -138,8 +137,8 @@ static int report(char *out, size_t out_size, bool whole)
         if (component->status == HEALTH_UNUSED) continue;
         if (whole)
             append(out, out_size, &used,
-                   "%s\"%s\":{\"status\":\"%s\",\"required\":%s,\"since_ms\":%llu}", comma, NAMES[i],
-                   word, component->required ? "true" : "false",
+                   "%s\"%s\":{\"status\":\"%s\",\"required\":%s,\"since_ms\":%llu}", comma,
+                   NAMES[i], word, component->required ? "true" : "false",
                    (unsigned long long)(clock_monotonic_ms() - component->since_ms));
         else
             append(out, out_size, &used, "%s\"%s\":\"%s\"", comma, NAMES[i], word);
@@ -149,7 +148,8 @@ static int report(char *out, size_t out_size, bool whole)
     for (size_t i = 0; whole && i < DETAILS_MAX && state.details[i].name != NULL; i++)
         append(out, out_size, &used, ",\"%s\":%lld", state.details[i].name,
                (long long)state.details[i].value);
-    if (whole) append(out, out_size, &used, ",\"live\":%s", live_locked() == 200 ? "true" : "false");
+    if (whole)
+        append(out, out_size, &used, ",\"live\":%s", live_locked() == 200 ? "true" : "false");
     append(out, out_size, &used, "}\n");
     (void)pthread_mutex_unlock(&state.lock);
     return code;

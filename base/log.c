@@ -1,5 +1,6 @@
 /*
- * log.c - see log.h. A line that does not fit in the buffer is written on its own; a line that is too long is cut.
+ * log.c - see log.h. A line that does not fit in the buffer is written on its own; a line that is
+ * too long is cut.
  */
 #include "base/log.h"
 
@@ -40,7 +41,12 @@ bool log_enabled(enum log_level level)
 static uint32_t sequence_length(const uint8_t *bytes, uint32_t left)
 {
     uint8_t first = bytes[0];
-    uint32_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    uint32_t length = first < 0x80   ? 1
+                      : first < 0xc2 ? 0
+                      : first < 0xe0 ? 2
+                      : first < 0xf0 ? 3
+                      : first < 0xf5 ? 4
+                                     : 0;
 
     if (length == 0 || length > left) return 0;
     for (uint32_t i = 1; i < length; i++)
@@ -144,7 +150,8 @@ void log_event(enum log_level level, const char *message, const struct log_field
         } else {
             write_escaped(&writer, fields[i].text);
         }
-        if (writer.overflowed) writer = before; /* this field is left out, the line stays well-formed */
+        if (writer.overflowed)
+            writer = before; /* this field is left out, the line stays well-formed */
     }
     line[writer.size++] = '}';
     line[writer.size++] = '\n';

@@ -2,7 +2,8 @@
  * log.h - one JSON object a line on standard output:
  * {"time":"...","level":"info","service":"ledger-worker","message":"...","trace_id":"..."}.
  * Only main.c files and the process loops log; everything below returns an error. Lines are
- * gathered and written together by log_flush, or at once from warning up. Never a payload or secret.
+ * gathered and written together by log_flush, or at once from warning up. Never a payload or
+ * secret.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

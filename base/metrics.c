@@ -1,6 +1,6 @@
 /*
- * metrics.c - see metrics.h. Each value is one atomic word, or an array of them: no lock between the loop that counts
- * and the thread that renders.
+ * metrics.c - see metrics.h. Each value is one atomic word, or an array of them: no lock between
+ * the loop that counts and the thread that renders.
  */
 #include "base/metrics.h"
 
@@ -18,8 +18,9 @@
 
 enum { METRICS_MAX = 512, BUCKETS = 17, LINE_SIZE = 512 };
 
-static const double BOUNDS[BUCKETS] = {0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025,
-                                       0.05,   0.1,   0.25,  0.5,   1,     2.5,   5,      10};
+static const double BOUNDS[BUCKETS] = {0.0005, 0.001, 0.002, 0.003, 0.004, 0.005,
+                                       0.0075, 0.01,  0.025, 0.05,  0.1,   0.25,
+                                       0.5,    1,     2.5,   5,     10};
 
 struct metric {
     enum metric_type type;
@@ -77,7 +78,9 @@ uint64_t metric_count(const struct metric *metric)
     return atomic_load_explicit(&metric->count, memory_order_relaxed);
 }
 
-/* --- the text ------------------------------------------------------------------------------------------------ */
+/* --- the text
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void render_help(FILE *out, const char *name, const char *help, const char *type)
 {
@@ -88,7 +91,8 @@ static void render_histogram(FILE *out, const struct metric *metric)
 {
     const char *labels = metric->labels == NULL ? "" : metric->labels;
     const char *comma = metric->labels == NULL ? "" : ",";
-    const char *open = metric->labels == NULL ? "" : "{", *close = metric->labels == NULL ? "" : "}";
+    const char *open = metric->labels == NULL ? "" : "{",
+               *close = metric->labels == NULL ? "" : "}";
     uint64_t below = 0, count = metric_count(metric);
     double sum = (double)atomic_load_explicit(&metric->bits, memory_order_relaxed) / 1e9;
 
@@ -98,7 +102,8 @@ static void render_histogram(FILE *out, const struct metric *metric)
         (void)fprintf(out, "%s_bucket{%s%sle=\"%g\"} %" PRIu64 "\n", metric->name, labels, comma,
                       BOUNDS[i], below);
     }
-    (void)fprintf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", metric->name, labels, comma, count);
+    (void)fprintf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", metric->name, labels, comma,
+                  count);
     (void)fprintf(out, "%s_sum%s%s%s %.9g\n", metric->name, open, labels, close, sum);
     (void)fprintf(out, "%s_count%s%s%s %" PRIu64 "\n", metric->name, open, labels, close, count);
 }
@@ -131,13 +136,17 @@ static void render_stat(FILE *out)
     if (fgets(line, sizeof line, stat) != NULL) fields = strrchr(line, ')');
     (void)fclose(stat);
     if (fields == NULL || ticks <= 0 ||
-        sscanf(fields + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u %lu %ld",
+        sscanf(fields + 2,
+               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u "
+               "%lu %ld",
                &user, &system, &threads, &virtual_bytes, &resident_pages) != 5)
         return;
-    render_help(out, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", "counter");
+    render_help(out, "process_cpu_seconds_total",
+                "Total user and system CPU time spent in seconds.", "counter");
     (void)fprintf(out, "process_cpu_seconds_total %.2f\n", (double)(user + system) / (double)ticks);
     render_help(out, "process_resident_memory_bytes", "Resident memory size in bytes.", "gauge");
-    (void)fprintf(out, "process_resident_memory_bytes %ld\n", resident_pages * sysconf(_SC_PAGESIZE));
+    (void)fprintf(out, "process_resident_memory_bytes %ld\n",
+                  resident_pages * sysconf(_SC_PAGESIZE));
     render_help(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", "gauge");
     (void)fprintf(out, "process_virtual_memory_bytes %lu\n", virtual_bytes);
     render_help(out, "process_threads", "Number of OS threads in the process.", "gauge");
@@ -154,7 +163,8 @@ static void render_descriptors(FILE *out)
         while (readdir(directory) != NULL) open_count++;
         (void)closedir(directory);
         render_help(out, "process_open_fds", "Number of open file descriptors.", "gauge");
-        (void)fprintf(out, "process_open_fds %u\n", open_count > 3 ? open_count - 3 : 0); /* . .. and this one */
+        (void)fprintf(out, "process_open_fds %u\n",
+                      open_count > 3 ? open_count - 3 : 0); /* . .. and this one */
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     render_help(out, "process_max_fds", "Maximum number of open file descriptors.", "gauge");

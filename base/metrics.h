@@ -1,7 +1,7 @@
 /*
  * metrics.h - counters, gauges and histograms, and their Prometheus text form (exposition format
- * 0.0.4). Values are atomic: the loop's thread writes, the HTTP thread reads. Metrics are registered
- * at start and live as long as the process; the registry has a fixed size.
+ * 0.0.4). Values are atomic: the loop's thread writes, the HTTP thread reads. Metrics are
+ * registered at start and live as long as the process; the registry has a fixed size.
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
@@ -22,8 +22,8 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 struct metric *metric_register(enum metric_type type, const char *name, const char *help,
                                const char *labels);
 
-void metric_add(struct metric *metric, uint64_t amount); /* counter */
-void metric_set(struct metric *metric, double value);    /* gauge */
+void metric_add(struct metric *metric, uint64_t amount);    /* counter */
+void metric_set(struct metric *metric, double value);       /* gauge */
 void metric_observe(struct metric *metric, double seconds); /* histogram */
 uint64_t metric_count(const struct metric *metric); /* a counter's value, a histogram's count */
 

@@ -14,12 +14,12 @@ enum { EXIT_USAGE = 2 };
 
 /* Processes often share one environment: what one of them knows is no surprise to another. */
 static const char *const SHARED[] = {
-    "LEDGER_REDIS_URL",        "LEDGER_REDIS_TIMEOUT_MS", "LEDGER_REDIS_TTL_S",
-    "LEDGER_LOG_COMMANDS",     "LEDGER_PREFETCH",         "LEDGER_BATCH_MAX",
-    "LEDGER_EVENT_FORMAT",     "LEDGER_BALANCE_EVERY_MS", "LEDGER_DRAIN_TIMEOUT_MS",
-    "LEDGER_RELAY_WINDOW",     "LEDGER_OUTBOX_ROWS_MAX",  "LEDGER_OUTBOX_AGE_MAX_S",
-    "LEDGER_SAVE_EVERY_MS",    "LEDGER_POLL_BUSY_MS",     "LEDGER_POLL_IDLE_MS",
-    "LEDGER_READ_TIMEOUT_MS",  "LEDGER_HTTP_URL",         "LEDGER_STATE_DIR",
+    "LEDGER_REDIS_URL",       "LEDGER_REDIS_TIMEOUT_MS", "LEDGER_REDIS_TTL_S",
+    "LEDGER_LOG_COMMANDS",    "LEDGER_PREFETCH",         "LEDGER_BATCH_MAX",
+    "LEDGER_EVENT_FORMAT",    "LEDGER_BALANCE_EVERY_MS", "LEDGER_DRAIN_TIMEOUT_MS",
+    "LEDGER_RELAY_WINDOW",    "LEDGER_OUTBOX_ROWS_MAX",  "LEDGER_OUTBOX_AGE_MAX_S",
+    "LEDGER_SAVE_EVERY_MS",   "LEDGER_POLL_BUSY_MS",     "LEDGER_POLL_IDLE_MS",
+    "LEDGER_READ_TIMEOUT_MS", "LEDGER_HTTP_URL",         "LEDGER_STATE_DIR",
 };
 
 static void warn_unknown(const char *name)
@@ -65,7 +65,7 @@ int process_main(const struct process *process, const uint32_t *log_level, int a
         return EXIT_SUCCESS;
     }
 
-    log_open(process->name, (enum log_level)*log_level);
+    log_open(process->name, (enum log_level) * log_level);
     config_unknown(process->settings, process->settings_count, warn_unknown);
     bool ok = stop_install(&err) && process->run(&err);
     if (!ok) log_error("stopped: %s", err.text);

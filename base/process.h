@@ -1,5 +1,6 @@
 /*
- * process.h - what every daemon of the ledger does with its command line: --help, --version, --check-config, or run.
+ * process.h - what every daemon of the ledger does with its command line: --help, --version,
+ * --check-config, or run.
  */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H

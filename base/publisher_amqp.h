@@ -18,8 +18,8 @@ struct publisher_options {
     const char *url;
     const char *name;
     uint32_t heartbeat_s;
-    uint32_t timeout_ms;   /* connect, login, RPC, and one socket write */
-    uint32_t window;       /* unconfirmed messages at most; publisher_send asserts room */
+    uint32_t timeout_ms; /* connect, login, RPC, and one socket write */
+    uint32_t window;     /* unconfirmed messages at most; publisher_send asserts room */
 };
 
 struct message {
@@ -27,7 +27,7 @@ struct message {
     struct text routing_key;
     struct bytes properties; /* basic properties as on the wire */
     struct bytes body;
-    bool mandatory;          /* an unroutable message comes back */
+    bool mandatory; /* an unroutable message comes back */
 };
 
 /* What became of one message. */
@@ -47,14 +47,15 @@ bool publisher_blocked(const struct publisher *publisher);
 /* Sent, and not yet given out by publisher_poll. */
 uint32_t publisher_in_flight(const struct publisher *publisher);
 
-/* Needs room. Sequences count 1, 2, 3, ... per connection. Messages are gathered; what is not yet sent
- * leaves with publisher_poll, so poll after the last one. A mandatory message needs a message_id.
- * ERR_REJECT: this message cannot be sent by AMQP, nothing was sent, the connection is fine. */
+/* Needs room. Sequences count 1, 2, 3, ... per connection. Messages are gathered; what is not yet
+ * sent leaves with publisher_poll, so poll after the last one. A mandatory message needs a
+ * message_id. ERR_REJECT: this message cannot be sent by AMQP, nothing was sent, the connection is
+ * fine. */
 MUST_CHECK bool publisher_send(struct publisher *publisher, const struct message *message,
                                uint64_t *sequence, struct err *err);
 /* Reads what the broker says, waiting at most wait_ms for the first frame: fills up to max confirms
- * (each message exactly once, in any order), notes blocked and unblocked (then it comes back early),
- * serves heartbeats. */
+ * (each message exactly once, in any order), notes blocked and unblocked (then it comes back
+ * early), serves heartbeats. */
 MUST_CHECK bool publisher_poll(struct publisher *publisher, uint32_t wait_ms, struct confirm *out,
                                uint32_t max, uint32_t *count, struct err *err);
 

@@ -15,8 +15,8 @@ enum topology_mode {
 #define TOPOLOGY_MODE_CHOICES "declare|check|none"
 
 /* Uses a connection of its own, closed before it returns. ERR_RETRY when the broker is away. The
- * broker's own words (406 PRECONDITION_FAILED - inequivalent arg ...) are part of the error, and what
- * to do: delete the queue when empty, or change the setting back. */
+ * broker's own words (406 PRECONDITION_FAILED - inequivalent arg ...) are part of the error, and
+ * what to do: delete the queue when empty, or change the setting back. */
 MUST_CHECK bool topology_apply(const char *url, const struct topology *topology,
                                enum topology_mode mode, struct err *err);
 

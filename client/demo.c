@@ -1,6 +1,7 @@
 /*
- * demo.c - ledger-demo: the main job on one screen. Calls the ledger as a service would, listens to its events, and
- * shows both. On a terminal a live screen, else plain lines. Ends at Ctrl-C, or after DEMO_SECONDS.
+ * demo.c - ledger-demo: the main job on one screen. Calls the ledger as a service would, listens to
+ * its events, and shows both. On a terminal a live screen, else plain lines. Ends at Ctrl-C, or
+ * after DEMO_SECONDS.
  */
 #include "base/clock.h"
 #include "base/config.h"
@@ -94,7 +95,9 @@ static void clock_text(char text[static 9])
     text[8] = '\0';
 }
 
-/* --- events ------------------------------------------------------------------------------------------------- */
+/* --- events
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void show_event(struct demo *demo, const struct event *event)
 {
@@ -104,10 +107,10 @@ static void show_event(struct demo *demo, const struct event *event)
     amount_format(event->amount, 2, amount);
     amount_format(event->new_balance, 2, balance);
     if (event->type == EVENT_TRANSACTION_CREATED)
-        (void)snprintf(line, sizeof line, "%s event  %-20s %-7.*s %s%-10s %.*s  balance %-11s seq %" PRId64,
-                       now, event_word(event->type), TEXT_ARGS(event->account),
-                       event->is_credit ? "+" : "-", amount, TEXT_ARGS(event->asset), balance,
-                       event->seq);
+        (void)snprintf(
+            line, sizeof line, "%s event  %-20s %-7.*s %s%-10s %.*s  balance %-11s seq %" PRId64,
+            now, event_word(event->type), TEXT_ARGS(event->account), event->is_credit ? "+" : "-",
+            amount, TEXT_ARGS(event->asset), balance, event->seq);
     else
         (void)snprintf(line, sizeof line, "%s event  %-20s %-7.*s %s", now, event_word(event->type),
                        TEXT_ARGS(event->account), result_word(event->result));
@@ -143,7 +146,9 @@ static bool take_events(struct demo *demo, uint32_t wait_ms, struct err *err)
     return count == 0 || consumer_ack(demo->consumer, deliveries[count - 1].tag, true, err);
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------ */
+/* --- commands
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void new_key(char key[static UUID_TEXT_SIZE])
 {
@@ -179,9 +184,9 @@ static void show_reply(struct demo *demo, const struct ledger_call *call, const 
     clock_text(now);
     amount_format(command->amount.value, 2, amount);
     uuid_format_hex(&reply->trace_id, trace);
-    (void)snprintf(line, sizeof line, "%s %-12s %-6.*s %-6.*s %10s -> %s %s%s  %.1f ms  trace %.8s", now,
-                   command_word(command->type), TEXT_ARGS(account), TEXT_ARGS(command->to), amount,
-                   status_word(result_status(reply->result)), result_word(reply->result),
+    (void)snprintf(line, sizeof line, "%s %-12s %-6.*s %-6.*s %10s -> %s %s%s  %.1f ms  trace %.8s",
+                   now, command_word(command->type), TEXT_ARGS(account), TEXT_ARGS(command->to),
+                   amount, status_word(result_status(reply->result)), result_word(reply->result),
                    reply->replayed ? "(replayed)" : "", (double)took_us / 1000, trace);
     push_line(demo, demo->replies, line);
 }
@@ -217,7 +222,8 @@ static bool open_accounts(struct demo *demo, struct err *err)
     return true;
 }
 
-/* One call that is waited for (now and then the last one again, under its key), and a burst that is not. */
+/* One call that is waited for (now and then the last one again, under its key), and a burst that is
+ * not. */
 static bool send_some(struct demo *demo, struct err *err)
 {
     static char keys[BURST][UUID_TEXT_SIZE];
@@ -231,14 +237,16 @@ static bool send_some(struct demo *demo, struct err *err)
     if (!call_once(demo, &demo->last_call, err)) return false;
     for (uint32_t i = 0; i < BURST; i++) {
         new_key(keys[i]);
-        burst[i] = (struct ledger_call){.command = random_command(),
-                                        .idempotency_key = text_of(keys[i])};
+        burst[i] =
+            (struct ledger_call){.command = random_command(), .idempotency_key = text_of(keys[i])};
     }
     demo->commands += BURST;
     return ledger_client_publish(demo->client, burst, BURST, err);
 }
 
-/* --- the screen ------------------------------------------------------------------------------------------------- */
+/* --- the screen
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static int compare_latency(const void *a, const void *b)
 {
@@ -284,13 +292,15 @@ static void draw(struct demo *demo)
     for (uint32_t i = 0; i < PEOPLE; i++) {
         if (demo->balances[i].account[0] == '\0') continue;
         amount_format(demo->balances[i].balance, 2, balance);
-        printf(demo->screen ? "  %-7s %14s %s   seq %" PRId64 "\n" : "balance  %-7s %14s %s   seq %" PRId64 "\n",
+        printf(demo->screen ? "  %-7s %14s %s   seq %" PRId64 "\n"
+                            : "balance  %-7s %14s %s   seq %" PRId64 "\n",
                demo->balances[i].account, balance, demo->balances[i].asset, demo->balances[i].seq);
     }
     (void)fflush(stdout);
 }
 
-/* --- the way in and out ----------------------------------------------------------------------------------------- */
+/* --- the way in and out
+ * ----------------------------------------------------------------------------------------- */
 
 static bool listen_to_events(struct demo *demo, struct err *err)
 {
@@ -324,7 +334,8 @@ static bool demo_run(struct demo *demo, struct err *err)
         return false;
     while (!stop_requested()) {
         uint64_t now_ms = clock_monotonic_ms();
-        if (values.seconds != 0 && now_ms - demo->started_ms > values.seconds * UINT64_C(1000)) break;
+        if (values.seconds != 0 && now_ms - demo->started_ms > values.seconds * UINT64_C(1000))
+            break;
         if (!send_some(demo, err) || !take_events(demo, TICK_MS, err)) return stop_requested();
         draw(demo);
     }
@@ -338,7 +349,8 @@ int main(int argc, char **argv)
     bool ok;
 
     if (argc > 1) {
-        printf("ledger-demo - calls a running ledger and shows commands, replies, events, rates, balances\n\n"
+        printf("ledger-demo - calls a running ledger and shows commands, replies, events, rates, "
+               "balances\n\n"
                "usage: ledger-demo\n\n");
         config_help(stdout, SETTINGS, SETTINGS_COUNT);
         return strcmp(argv[1], "--help") == 0 ? EXIT_SUCCESS : 2;

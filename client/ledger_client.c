@@ -1,6 +1,6 @@
 /*
- * ledger_client.c - see ledger_client.h. Two connections, each opened when first needed: one for calls, one for
- * confirmed publishing.
+ * ledger_client.c - see ledger_client.h. Two connections, each opened when first needed: one for
+ * calls, one for confirmed publishing.
  */
 #include "client/ledger_client.h"
 
@@ -66,7 +66,8 @@ void ledger_client_close(struct ledger_client *client)
     free(client);
 }
 
-/* --- one message ------------------------------------------------------------------------------------------- */
+/* --- one message
+ * ------------------------------------------------------------------------------------------- */
 
 static bool call_check(const struct ledger_call *call, struct err *err)
 {
@@ -95,11 +96,14 @@ static bool call_message(struct ledger_client *client, const struct ledger_call 
     if (!call_check(call, err)) return false;
     if (correlation_id.length > 0) properties.reply_to = TEXT_LITERAL(RPC_REPLY_TO);
     if (call->traceparent.length > 0)
-        headers[count++] = (struct header){.name = TEXT_LITERAL("traceparent"), .text = call->traceparent};
+        headers[count++] =
+            (struct header){.name = TEXT_LITERAL("traceparent"), .text = call->traceparent};
     if (call->trace_id.length > 0)
-        headers[count++] = (struct header){.name = TEXT_LITERAL("x-trace-id"), .text = call->trace_id};
+        headers[count++] =
+            (struct header){.name = TEXT_LITERAL("x-trace-id"), .text = call->trace_id};
     if (call->deadline.length > 0)
-        headers[count++] = (struct header){.name = TEXT_LITERAL("x-deadline"), .text = call->deadline};
+        headers[count++] =
+            (struct header){.name = TEXT_LITERAL("x-deadline"), .text = call->deadline};
     properties.headers_count = count;
     *out = (struct message){.exchange = text_of(client->names.commands),
                             .routing_key = command_ordering_key(&call->command)};
@@ -110,7 +114,9 @@ static bool call_message(struct ledger_client *client, const struct ledger_call 
     return true;
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------- */
+/* --- calls
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static bool read_reply(struct ledger_client *client, const struct rpc_reply *raw,
                        struct text correlation_id, struct reply *reply, bool *ours, struct err *err)
@@ -136,8 +142,8 @@ static bool exchange(struct ledger_client *client, const struct ledger_call *cal
     struct message message;
     bool ours = false;
 
-    if (client->rpc == NULL && !rpc_open(&client->rpc, client->options.url, client->name,
-                                         client->options.timeout_ms, err))
+    if (client->rpc == NULL &&
+        !rpc_open(&client->rpc, client->options.url, client->name, client->options.timeout_ms, err))
         return false;
     uuid_format_hex(&client->session, session);
     (void)snprintf(correlation, sizeof correlation, "%s-%llu", session,
@@ -156,7 +162,8 @@ static bool exchange(struct ledger_client *client, const struct ledger_call *cal
     }
     if (ours) return true;
     return err_set(err, ERR_RETRY,
-                   "no reply within %u ms; the outcome is unknown: retry with the same key", wait_ms);
+                   "no reply within %u ms; the outcome is unknown: retry with the same key",
+                   wait_ms);
 }
 
 bool ledger_client_call(struct ledger_client *client, const struct ledger_call *call,
@@ -169,7 +176,8 @@ bool ledger_client_call(struct ledger_client *client, const struct ledger_call *
     return false;
 }
 
-/* --- publishing ------------------------------------------------------------------------------------------ */
+/* --- publishing
+ * ------------------------------------------------------------------------------------------ */
 
 static bool take_confirms(struct ledger_client *client, uint64_t deadline_ms, uint32_t *confirmed,
                           struct err *err)
@@ -182,8 +190,8 @@ static bool take_confirms(struct ledger_client *client, uint64_t deadline_ms, ui
                        publisher_blocked(client->publisher)
                            ? "the broker is short of memory or disk and takes nothing"
                            : "no confirm in time");
-    if (!publisher_poll(client->publisher, (uint32_t)(deadline_ms - now_ms), client->confirms, WINDOW,
-                        &count, err))
+    if (!publisher_poll(client->publisher, (uint32_t)(deadline_ms - now_ms), client->confirms,
+                        WINDOW, &count, err))
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (client->confirms[i].result != CONFIRM_ACK)
@@ -195,8 +203,8 @@ static bool take_confirms(struct ledger_client *client, uint64_t deadline_ms, ui
     return true;
 }
 
-static bool publish_all(struct ledger_client *client, const struct ledger_call *calls, uint32_t count,
-                        struct err *err)
+static bool publish_all(struct ledger_client *client, const struct ledger_call *calls,
+                        uint32_t count, struct err *err)
 {
     struct publisher_options options = {.url = client->options.url,
                                         .name = client->name,
@@ -205,7 +213,8 @@ static bool publish_all(struct ledger_client *client, const struct ledger_call *
                                         .window = WINDOW};
     uint32_t sent = 0, confirmed = 0;
 
-    if (client->publisher == NULL && !publisher_open(&client->publisher, &options, err)) return false;
+    if (client->publisher == NULL && !publisher_open(&client->publisher, &options, err))
+        return false;
     while (confirmed < count) {
         uint64_t deadline_ms = clock_monotonic_ms() + client->options.timeout_ms;
         while (sent < count && publisher_room(client->publisher) > 0) {

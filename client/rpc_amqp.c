@@ -1,5 +1,6 @@
 /*
- * rpc_amqp.c - see rpc_amqp.h. A channel error (no such exchange) ends the link, and comes back as the broker's words.
+ * rpc_amqp.c - see rpc_amqp.h. A channel error (no such exchange) ends the link, and comes back as
+ * the broker's words.
  */
 #include "client/rpc_amqp.h"
 

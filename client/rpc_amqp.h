@@ -1,6 +1,6 @@
 /*
- * rpc_amqp.h - request and reply over one connection: RabbitMQ's direct reply-to, which needs no queue. Replies
- * are not acknowledged, so publishing and consuming may share the connection.
+ * rpc_amqp.h - request and reply over one connection: RabbitMQ's direct reply-to, which needs no
+ * queue. Replies are not acknowledged, so publishing and consuming may share the connection.
  */
 #ifndef CLIENT_RPC_AMQP_H
 #define CLIENT_RPC_AMQP_H

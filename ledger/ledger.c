@@ -1,10 +1,10 @@
 /*
  * ledger.c - decides commands, in order, over the accounts of one batch.
  *
- * Each command is first checked as a whole; after the line "Decided" there are only assignments, so a
- * refusal cannot leave a trace in an account. The order of the checks is the order of RESULTS in
- * protocol/result.h, with one exception: whether a decimal amount fits can be known only once the account,
- * and so its asset's scale, is.
+ * Each command is first checked as a whole; after the line "Decided" there are only assignments, so
+ * a refusal cannot leave a trace in an account. The order of the checks is the order of RESULTS in
+ * protocol/result.h, with one exception: whether a decimal amount fits can be known only once the
+ * account, and so its asset's scale, is.
  */
 #include "ledger/ledger.h"
 
@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the accounts of a batch ----------------------------------------------------------------------- */
+/* --- the accounts of a batch
+ * ----------------------------------------------------------------------- */
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -107,7 +108,8 @@ static struct side side_of(const struct account *account)
                          .seq = account->seq};
 }
 
-/* --- opening an account ------------------------------------------------------------------------------ */
+/* --- opening an account
+ * ------------------------------------------------------------------------------ */
 
 static bool is_reserved(struct text id)
 {
@@ -140,7 +142,8 @@ static enum result open_account(const struct batch *batch, const struct command 
     return RESULT_APPLIED;
 }
 
-/* --- moving money ------------------------------------------------------------------------------------- */
+/* --- moving money
+ * ------------------------------------------------------------------------------------- */
 
 struct movement {
     struct account *debit, *credit; /* NULL: the world of the other one's asset */
@@ -173,7 +176,8 @@ static enum result movement_resolve(const struct batch *batch, const struct comm
     if (!amount_to_minor(&command->amount, movement->asset->scale, &movement->amount))
         return RESULT_INVALID_AMOUNT;
     /* The world may be named; money from it to itself moves nothing. */
-    if (!transfers && (debits ? movement->debit : movement->credit)->number == movement->asset->world)
+    if (!transfers &&
+        (debits ? movement->debit : movement->credit)->number == movement->asset->world)
         return RESULT_SAME_ACCOUNT;
     return RESULT_APPLIED;
 }
@@ -207,7 +211,8 @@ static enum result move(const struct batch *batch, const struct command *command
     }
     if (has_floor(movement.credit)) {
         account_assert_valid(movement.credit);
-        if (__builtin_add_overflow(movement.credit->balance, movement.amount, &movement.credit_after))
+        if (__builtin_add_overflow(movement.credit->balance, movement.amount,
+                                   &movement.credit_after))
             return RESULT_OVERFLOW;
     }
 
@@ -223,7 +228,8 @@ static enum result move(const struct batch *batch, const struct command *command
     return RESULT_APPLIED;
 }
 
-/* --- queries -------------------------------------------------------------------------------------------- */
+/* --- queries
+ * -------------------------------------------------------------------------------------------- */
 
 static enum result look_up(const struct batch *batch, const struct work *work, struct outcome *out)
 {
@@ -264,7 +270,8 @@ static enum result decide(const struct batch *batch, const struct work *work, st
     return RESULT_MALFORMED;
 }
 
-/* --- replies -------------------------------------------------------------------------------------------- */
+/* --- replies
+ * -------------------------------------------------------------------------------------------- */
 
 static void reply_add_balance(struct reply *reply, const struct side *side)
 {
@@ -297,9 +304,8 @@ static const struct account_view *view_account(struct arena *arena, const struct
 static struct reply reply_begin(const struct batch *batch, const struct work *work,
                                 enum result result)
 {
-    return (struct reply){.result = result,
-                          .timestamp_us = batch->now_us,
-                          .trace_id = work->request->trace.trace_id};
+    return (struct reply){
+        .result = result, .timestamp_us = batch->now_us, .trace_id = work->request->trace.trace_id};
 }
 
 static void reply_to_outcome(const struct batch *batch, struct work *work)
@@ -332,7 +338,8 @@ static void reply_to_fault(const struct batch *batch, struct work *work)
     if (!work->isolated) work->reply.message = text_of(request->problem);
 }
 
-/* --- one key, one outcome ---------------------------------------------------------------------------- */
+/* --- one key, one outcome
+ * ---------------------------------------------------------------------------- */
 
 /* Open addressing over the works already decided in this batch, by key digest. */
 struct keys {
@@ -351,7 +358,8 @@ static bool keys_open(struct keys *keys, const struct batch *batch)
     return keys->slots != NULL;
 }
 
-/* The slot that holds this key, or the empty one where it belongs. Digests are spread evenly already. */
+/* The slot that holds this key, or the empty one where it belongs. Digests are spread evenly
+ * already. */
 static struct work **keys_find(const struct keys *keys, const struct uuid *digest)
 {
     uint32_t hash;

@@ -1,7 +1,8 @@
 /*
- * seen_redis.c - see seen_redis.h. One MGET a batch, one pipeline of SETs a batch. A value is the key's digest, the
- * command's fingerprint, and the reply as canonical msgpack; it is believed only if it starts with the digest that was
- * asked for, so that a connection out of step, or a stranger's value, is a miss.
+ * seen_redis.c - see seen_redis.h. One MGET a batch, one pipeline of SETs a batch. A value is the
+ * key's digest, the command's fingerprint, and the reply as canonical msgpack; it is believed only
+ * if it starts with the digest that was asked for, so that a connection out of step, or a
+ * stranger's value, is a miss.
  */
 #include "ledger/seen_redis.h"
 
@@ -36,7 +37,8 @@ struct seen {
     struct work *asked[BATCH_COMMANDS_MAX];
 };
 
-/* --- the address --------------------------------------------------------------------------------------------- */
+/* --- the address
+ * --------------------------------------------------------------------------------------------- */
 
 static bool cut(struct text *rest, char end, struct text *part)
 {
@@ -81,10 +83,12 @@ static bool parse_url(struct seen *seen, const char *url)
         rest = host;
     }
     return rest.length > 0 && text_copy(rest, seen->host, sizeof seen->host) &&
-           parse_number(port, 65535, &seen->port) && parse_number(database, 1000000, &seen->database);
+           parse_number(port, 65535, &seen->port) &&
+           parse_number(database, 1000000, &seen->database);
 }
 
-/* --- the connection ------------------------------------------------------------------------------------------ */
+/* --- the connection
+ * ------------------------------------------------------------------------------------------ */
 
 static void disconnect(struct seen *seen)
 {
@@ -134,8 +138,9 @@ bool seen_open(struct seen **out, const struct seen_options *options, struct err
     seen->options = *options;
     seen->breaker = (struct breaker){.threshold = BREAKER_THRESHOLD, .probe_ms = BREAKER_PROBE_MS};
     if (options->url[0] == '\0' || parse_url(seen, options->url)) return true;
-    return err_set(err, ERR_FATAL, "could not open Redis: LEDGER_REDIS_URL is not"
-                                   " redis://[[user]:password@]host[:port][/database]");
+    return err_set(err, ERR_FATAL,
+                   "could not open Redis: LEDGER_REDIS_URL is not"
+                   " redis://[[user]:password@]host[:port][/database]");
 }
 
 void seen_close(struct seen *seen)
@@ -156,7 +161,8 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Runs one exchange behind the breaker. Whatever goes wrong costs a time-out at most, and the connection. */
+/* Runs one exchange behind the breaker. Whatever goes wrong costs a time-out at most, and the
+ * connection. */
 static void attempt(struct seen *seen, uint32_t count,
                     bool (*exchange)(struct seen *seen, uint32_t count, struct codec *codec,
                                      struct batch *batch),
@@ -180,7 +186,9 @@ static void format_key(struct seen *seen, uint32_t at, const struct uuid *digest
     assert(length > 0 && length < KEY_SIZE);
 }
 
-/* --- looking up ------------------------------------------------------------------------------------------------- */
+/* --- looking up
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void take_value(struct seen *seen, struct work *work, const redisReply *value,
                        struct codec *codec, struct batch *batch)
@@ -199,9 +207,10 @@ static void take_value(struct seen *seen, struct work *work, const redisReply *v
         seen->counts.misses++; /* another payload: the database says so, with its own clock */
         return;
     }
-    struct bytes body = arena_copy(batch->arena, value->str + HEAD_SIZE,
-                                   (size_t)value->len - HEAD_SIZE);
-    if (body.data == NULL || !reply_decode(codec, body, ENCODING_MSGPACK, batch->arena, &reply, problem)) {
+    struct bytes body =
+        arena_copy(batch->arena, value->str + HEAD_SIZE, (size_t)value->len - HEAD_SIZE);
+    if (body.data == NULL ||
+        !reply_decode(codec, body, ENCODING_MSGPACK, batch->arena, &reply, problem)) {
         seen->counts.misses++;
         return;
     }
@@ -244,7 +253,9 @@ void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
     if (count > 0) attempt(seen, count, ask, codec, batch);
 }
 
-/* --- remembering ------------------------------------------------------------------------------------------------ */
+/* --- remembering
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool append(struct seen *seen, uint32_t at, struct codec *codec, struct batch *batch,
                    uint32_t *appended)

@@ -1,5 +1,6 @@
 /*
- * command.c - verbs that are commands and queries: from arguments to a call, from the reply to an exit code.
+ * command.c - verbs that are commands and queries: from arguments to a call, from the reply to an
+ * exit code.
  */
 #include "base/clock.h"
 #include "ledgerctl/ledgerctl.h"
@@ -23,10 +24,13 @@ static enum exit_code parse_amount(const struct options *options, const char *te
                                    struct amount *out)
 {
     if (!amount_parse(text_of(text), out))
-        return complain(EXIT_USAGE, "'%s' is not an amount; give a decimal such as 12.34, or --minor and"
-                                    " an integer", text);
+        return complain(EXIT_USAGE,
+                        "'%s' is not an amount; give a decimal such as 12.34, or --minor and"
+                        " an integer",
+                        text);
     if (options->minor && out->digits > 0)
-        return complain(EXIT_USAGE, "'%s' has decimals; with --minor an amount is an integer", text);
+        return complain(EXIT_USAGE, "'%s' has decimals; with --minor an amount is an integer",
+                        text);
     out->is_decimal = !options->minor;
     return EXIT_DONE;
 }
@@ -79,7 +83,8 @@ static enum exit_code fill(const struct options *options, char **arguments, stru
         if (!uuid_parse(text_of(arguments[0]), &command->transaction))
             return complain(EXIT_USAGE, "'%s' is not a transaction's UUID", arguments[0]);
         return EXIT_DONE;
-    case COMMANDS_COUNT: break;
+    case COMMANDS_COUNT:
+        break;
     }
     return complain(EXIT_USAGE, "no such command");
 }
@@ -87,9 +92,8 @@ static enum exit_code fill(const struct options *options, char **arguments, stru
 static enum exit_code send(const struct options *options, struct codec *codec,
                            const struct ledger_call *call)
 {
-    struct ledger_client_options client_options = {.url = options->amqp_url,
-                                                   .prefix = options->prefix,
-                                                   .app_id = options->app_id};
+    struct ledger_client_options client_options = {
+        .url = options->amqp_url, .prefix = options->prefix, .app_id = options->app_id};
     struct ledger_client *client;
     struct reply reply = {0};
     struct err err = {0};
@@ -133,7 +137,8 @@ enum exit_code run_command(const struct options *options, const char *verb, char
         code = complain_err(&err);
     } else {
         code = fill(options, arguments, &call.command);
-        if (code == EXIT_DONE) code = parse_metadata(options, codec, &arena, &call.command.metadata);
+        if (code == EXIT_DONE)
+            code = parse_metadata(options, codec, &arena, &call.command.metadata);
         if (code == EXIT_DONE) code = send(options, codec, &call);
     }
     arena_close(&arena);

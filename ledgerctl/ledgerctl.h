@@ -7,10 +7,11 @@
 #include "client/ledger_client.h"
 
 enum exit_code { /* as scripts see them */
-    EXIT_DONE = 0,
-    EXIT_FAILED = 1,  /* refused by the ledger, or a check found differences */
-    EXIT_USAGE = 2,
-    EXIT_CONNECT = 5, /* no connection, or no answer in time: try again, with the same key */
+                 EXIT_DONE = 0,
+                 EXIT_FAILED = 1, /* refused by the ledger, or a check found differences */
+                 EXIT_USAGE = 2,
+                 EXIT_CONNECT =
+                     5, /* no connection, or no answer in time: try again, with the same key */
 };
 
 enum output { OUTPUT_TABLE, OUTPUT_JSON };
@@ -18,7 +19,8 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 struct options {
     char amqp_url[512], database_url[512], prefix[33];
     enum output output;
-    const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent, *deadline;
+    const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
+        *deadline;
     uint32_t timeout_ms;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */

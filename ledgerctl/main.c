@@ -1,5 +1,6 @@
 /*
- * main.c - the command-line tool ledgerctl: options, and a table of verbs that also prints the help.
+ * main.c - the command-line tool ledgerctl: options, and a table of verbs that also prints the
+ * help.
  */
 #include "base/config.h"
 #include "base/version.h"
@@ -71,22 +72,24 @@ static void help(void)
            LEDGER_VERSION);
     for (size_t i = 0; i < VERBS_COUNT; i++)
         printf("  %-15s %-17s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
-    printf("\noptions:\n"
-           "  --output table|json  how to print (table)\n"
-           "  --key KEY            idempotency key (a new UUID, shown on standard error)\n"
-           "  --minor              AMOUNT counts minor units (cents); else it is decimal, as 12.34\n"
-           "  --asset CODE         open-account: of the account; else checked\n"
-           "  --user ID            open-account: the owner; --name NAME, --kind user|system\n"
-           "  --metadata JSON      an object of up to 4 KiB, kept with the account or transaction\n"
-           "  --app-id ID          namespace of the idempotency key\n"
-           "  --trace-id ID        X-Trace-Id; --traceparent VALUE: W3C\n"
-           "  --deadline TIME      RFC 3339; past it the command is refused, not applied late\n"
-           "  --timeout MS         longest wait for the reply (10000)\n"
-           "  --no-wait            publish and wait for the broker's confirm only\n"
-           "  --from-start         rebase: publish everything that the outbox holds again\n"
-           "  --help, --version\n\nenvironment:\n");
+    printf(
+        "\noptions:\n"
+        "  --output table|json  how to print (table)\n"
+        "  --key KEY            idempotency key (a new UUID, shown on standard error)\n"
+        "  --minor              AMOUNT counts minor units (cents); else it is decimal, as 12.34\n"
+        "  --asset CODE         open-account: of the account; else checked\n"
+        "  --user ID            open-account: the owner; --name NAME, --kind user|system\n"
+        "  --metadata JSON      an object of up to 4 KiB, kept with the account or transaction\n"
+        "  --app-id ID          namespace of the idempotency key\n"
+        "  --trace-id ID        X-Trace-Id; --traceparent VALUE: W3C\n"
+        "  --deadline TIME      RFC 3339; past it the command is refused, not applied late\n"
+        "  --timeout MS         longest wait for the reply (10000)\n"
+        "  --no-wait            publish and wait for the broker's confirm only\n"
+        "  --from-start         rebase: publish everything that the outbox holds again\n"
+        "  --help, --version\n\nenvironment:\n");
     config_help(stdout, SETTINGS, SETTINGS_COUNT);
-    printf("\nexit codes: 0 done, 1 refused or books wrong, 2 usage, 5 no connection or no reply (retry with\n"
+    printf("\nexit codes: 0 done, 1 refused or books wrong, 2 usage, 5 no connection or no reply "
+           "(retry with\n"
            "the same key)\n");
 }
 
@@ -105,12 +108,12 @@ static bool parse_timeout(const char *text)
 static int parse_options(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"output", 1, NULL, 'o'},      {"key", 1, NULL, 'k'},        {"minor", 0, NULL, 'm'},
-        {"asset", 1, NULL, 'a'},       {"user", 1, NULL, 'u'},       {"name", 1, NULL, 'n'},
-        {"kind", 1, NULL, 'K'},        {"metadata", 1, NULL, 'M'},   {"app-id", 1, NULL, 'A'},
-        {"trace-id", 1, NULL, 't'},    {"traceparent", 1, NULL, 'p'}, {"deadline", 1, NULL, 'd'},
-        {"timeout", 1, NULL, 'T'},     {"no-wait", 0, NULL, 'w'},    {"from-start", 0, NULL, 's'},
-        {"help", 0, NULL, 'h'},        {"version", 0, NULL, 'v'},    {NULL, 0, NULL, 0}};
+        {"output", 1, NULL, 'o'},   {"key", 1, NULL, 'k'},         {"minor", 0, NULL, 'm'},
+        {"asset", 1, NULL, 'a'},    {"user", 1, NULL, 'u'},        {"name", 1, NULL, 'n'},
+        {"kind", 1, NULL, 'K'},     {"metadata", 1, NULL, 'M'},    {"app-id", 1, NULL, 'A'},
+        {"trace-id", 1, NULL, 't'}, {"traceparent", 1, NULL, 'p'}, {"deadline", 1, NULL, 'd'},
+        {"timeout", 1, NULL, 'T'},  {"no-wait", 0, NULL, 'w'},     {"from-start", 0, NULL, 's'},
+        {"help", 0, NULL, 'h'},     {"version", 0, NULL, 'v'},     {NULL, 0, NULL, 0}};
 
     for (int option; (option = getopt_long(argc, argv, "hv", names, NULL)) != -1;) {
         switch (option) {
@@ -123,22 +126,53 @@ static int parse_options(int argc, char **argv)
             if (!parse_timeout(optarg))
                 return (int)complain(EXIT_USAGE, "--timeout is 1 to 3600000 milliseconds");
             break;
-        case 'k': options.key = optarg; break;
-        case 'm': options.minor = true; break;
-        case 'a': options.asset = optarg; break;
-        case 'u': options.user = optarg; break;
-        case 'n': options.name = optarg; break;
-        case 'K': options.kind = optarg; break;
-        case 'M': options.metadata = optarg; break;
-        case 'A': options.app_id = optarg; break;
-        case 't': options.trace_id = optarg; break;
-        case 'p': options.traceparent = optarg; break;
-        case 'd': options.deadline = optarg; break;
-        case 'w': options.no_wait = true; break;
-        case 's': options.from_start = true; break;
-        case 'h': help(); return EXIT_DONE;
-        case 'v': printf("ledgerctl %s\n", LEDGER_VERSION); return EXIT_DONE;
-        default: return EXIT_USAGE; /* getopt has said why */
+        case 'k':
+            options.key = optarg;
+            break;
+        case 'm':
+            options.minor = true;
+            break;
+        case 'a':
+            options.asset = optarg;
+            break;
+        case 'u':
+            options.user = optarg;
+            break;
+        case 'n':
+            options.name = optarg;
+            break;
+        case 'K':
+            options.kind = optarg;
+            break;
+        case 'M':
+            options.metadata = optarg;
+            break;
+        case 'A':
+            options.app_id = optarg;
+            break;
+        case 't':
+            options.trace_id = optarg;
+            break;
+        case 'p':
+            options.traceparent = optarg;
+            break;
+        case 'd':
+            options.deadline = optarg;
+            break;
+        case 'w':
+            options.no_wait = true;
+            break;
+        case 's':
+            options.from_start = true;
+            break;
+        case 'h':
+            help();
+            return EXIT_DONE;
+        case 'v':
+            printf("ledgerctl %s\n", LEDGER_VERSION);
+            return EXIT_DONE;
+        default:
+            return EXIT_USAGE; /* getopt has said why */
         }
     }
     return -1;
@@ -154,7 +188,8 @@ int main(int argc, char **argv)
         help();
         return EXIT_USAGE;
     }
-    if (!config_load(SETTINGS, SETTINGS_COUNT, &err)) return (int)complain(EXIT_USAGE, "%s", err.text);
+    if (!config_load(SETTINGS, SETTINGS_COUNT, &err))
+        return (int)complain(EXIT_USAGE, "%s", err.text);
     for (size_t i = 0; i < VERBS_COUNT; i++) {
         int count = argc - optind - 1;
         if (strcmp(argv[optind], VERBS[i].name) != 0) continue;

@@ -39,8 +39,9 @@ static void print_balances(const struct reply *reply)
            "SEQ");
     for (uint32_t i = 0; i < reply->balances_count; i++) {
         const struct balance_view *view = &reply->balances[i];
-        printf("%-24.*s %-6.*s %20" PRId64 " %20" PRId64 " %20" PRId64 " ", TEXT_ARGS(view->account),
-               TEXT_ARGS(view->asset), view->balance, view->held, view->balance - view->held);
+        printf("%-24.*s %-6.*s %20" PRId64 " %20" PRId64 " %20" PRId64 " ",
+               TEXT_ARGS(view->account), TEXT_ARGS(view->asset), view->balance, view->held,
+               view->balance - view->held);
         if (view->has_seq) printf("%10" PRId64 "\n", view->seq);
         if (!view->has_seq) printf("%10s\n", "-");
     }
@@ -91,8 +92,8 @@ static void print_table(const struct reply *reply)
            reply->replayed ? " (replayed: this key was decided before)" : "");
     line("error", text_of(result_word(reply->result)));
     if (reply->result != RESULT_APPLIED)
-        line("message", reply->message.length > 0 ? reply->message
-                                                  : text_of(result_sentence(reply->result)));
+        line("message",
+             reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
     if (reply->has_transaction) {
         uuid_format(&reply->transaction, id);
         line("transaction", text_of(id));

@@ -1,9 +1,9 @@
 /*
  * outbox_pg.h - the outbox table and a sink's cursor over it.
  *
- * What is new is the difference of two snapshots: rows that `target` sees and `snapshot` did not, in id
- * order. That is commit order for each account, misses no row however late its transaction commits, and
- * does not wait for strangers' transactions. See docs/architecture.md.
+ * What is new is the difference of two snapshots: rows that `target` sees and `snapshot` did not,
+ * in id order. That is commit order for each account, misses no row however late its transaction
+ * commits, and does not wait for strangers' transactions. See docs/architecture.md.
  */
 #ifndef OUTBOX_OUTBOX_PG_H
 #define OUTBOX_OUTBOX_PG_H
@@ -21,7 +21,7 @@ enum { SNAPSHOT_TEXT_SIZE = 8192 };
 struct cursor {
     char snapshot[SNAPSHOT_TEXT_SIZE]; /* everything it sees is done */
     char target[SNAPSHOT_TEXT_SIZE];   /* of what this one sees beyond it ... */
-    int64_t position;                  /* ... rows up to this id are done; target is "" when none is begun */
+    int64_t position; /* ... rows up to this id are done; target is "" when none is begun */
 };
 
 struct leadership {
@@ -29,10 +29,10 @@ struct leadership {
     struct cursor cursor;
 };
 
-/* Tries to become the sink's one relay: advisory lock, then the next epoch. *led says whether; it lasts as
- * long as the connection. ERR_FATAL when the cursor belongs to another database (restored or cloned:
- * system identifier or transaction ids differ), saying what to run. A sink seen for the first time starts
- * at the oldest row. */
+/* Tries to become the sink's one relay: advisory lock, then the next epoch. *led says whether; it
+ * lasts as long as the connection. ERR_FATAL when the cursor belongs to another database (restored
+ * or cloned: system identifier or transaction ids differ), saying what to run. A sink seen for the
+ * first time starts at the oldest row. */
 MUST_CHECK bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out,
                             struct err *err);
 /* The snapshot now, as text. Equal to the last one: nothing at all has happened. */
@@ -41,25 +41,27 @@ MUST_CHECK bool outbox_snapshot(struct db *db, char snapshot[static SNAPSHOT_TEX
 /* A row's bytes at most: an arena for outbox_read has room for one at least. */
 enum { OUTBOX_ROW_SIZE_MAX = BODY_SIZE_MAX + 256 * 1024 };
 
-/* Once, for a connection that reads: without it a read of ten rows may cost 100 ms. It lifts the server's
- * limit on a statement's time, as a stream lasts as long as its reader takes. */
+/* Once, for a connection that reads: without it a read of ten rows may cost 100 ms. It lifts the
+ * server's limit on a statement's time, as a stream lasts as long as its reader takes. */
 MUST_CHECK bool outbox_tune(struct db *db, struct err *err);
-/* Rows of cursor.target beyond the cursor: begin, then read until *end. A page ends after max rows, or when
- * another row might not fit into the arena, which the views point into. cursor->target must be set. Between
- * begin and end nothing else may be sent on this connection: save with another one. */
+/* Rows of cursor.target beyond the cursor: begin, then read until *end. A page ends after max rows,
+ * or when another row might not fit into the arena, which the views point into. cursor->target must
+ * be set. Between begin and end nothing else may be sent on this connection: save with another one.
+ */
 MUST_CHECK bool outbox_read_begin(struct db *db, const struct cursor *cursor, struct err *err);
-MUST_CHECK bool outbox_read(struct db *db, struct arena *arena, struct outbox_row *rows, uint32_t max,
-                            uint32_t *count, bool *end, struct err *err);
+MUST_CHECK bool outbox_read(struct db *db, struct arena *arena, struct outbox_row *rows,
+                            uint32_t max, uint32_t *count, bool *end, struct err *err);
 
 MUST_CHECK bool outbox_save(struct db *db, const char *sink, const struct cursor *cursor,
                             struct err *err);
-/* Starts to fill the next partition when the current one holds more than rows_max rows or is older than
- * age_max_s, and the next one can be truncated: every sink's saved cursor is past all it holds, and its
- * lock is to be had at once. *rotated says whether. */
+/* Starts to fill the next partition when the current one holds more than rows_max rows or is older
+ * than age_max_s, and the next one can be truncated: every sink's saved cursor is past all it
+ * holds, and its lock is to be had at once. *rotated says whether. */
 MUST_CHECK bool outbox_rotate(struct db *db, uint64_t rows_max, uint32_t age_max_s, bool *rotated,
                               struct err *err);
-/* Moves the cursor of a restored or cloned database to "everything here is new" (from_start) or "everything
- * here is published"; for ledgerctl rebase, logged in as the owner. ERR_RETRY while a relay leads. */
+/* Moves the cursor of a restored or cloned database to "everything here is new" (from_start) or
+ * "everything here is published"; for ledgerctl rebase, logged in as the owner. ERR_RETRY while a
+ * relay leads. */
 MUST_CHECK bool outbox_rebase(struct db *db, const char *sink, bool from_start, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * relay_process.h - one relay of the outbox to RabbitMQ: its connections, its lead, and the policy of
- * relay.h that runs over them. Any number may run; one leads, the others stand by.
+ * relay_process.h - one relay of the outbox to RabbitMQ: its connections, its lead, and the policy
+ * of relay.h that runs over them. Any number may run; one leads, the others stand by.
  */
 #ifndef OUTBOX_RELAY_PROCESS_H
 #define OUTBOX_RELAY_PROCESS_H
@@ -22,12 +22,12 @@ struct relay_settings { /* see --help */
 
 struct relay_process;
 
-MUST_CHECK bool relay_process_open(struct relay_process **out, const struct relay_settings *settings,
-                                   struct err *err);
+MUST_CHECK bool relay_process_open(struct relay_process **out,
+                                   const struct relay_settings *settings, struct err *err);
 void relay_process_close(struct relay_process *process); /* NULL is fine */
 
-/* Connects what is not connected, leads or stands by, relays. After a failure nothing is connected, and
- * nothing is lost: call it again, after a pause. */
+/* Connects what is not connected, leads or stands by, relays. After a failure nothing is connected,
+ * and nothing is lost: call it again, after a pause. */
 MUST_CHECK bool relay_process_turn(struct relay_process *process, struct err *err);
 /* Backoff with jitter, in small steps that end at a stop. */
 void relay_process_pause(struct relay_process *process);

@@ -25,15 +25,16 @@ enum event_type {
 
 struct event {
     enum event_type type;
-    struct uuid transaction;   /* of the outcome; a refusal has one too */
+    struct uuid transaction; /* of the outcome; a refusal has one too */
     enum command_type command;
     struct text user_id, account, asset;
-    struct text counterparty;  /* the other account of a transaction; an asset's world as world:EUR */
-    bool is_credit;            /* the account received; "direction": "credit" or "debit" */
+    struct text
+        counterparty; /* the other account of a transaction; an asset's world as world:EUR */
+    bool is_credit;   /* the account received; "direction": "credit" or "debit" */
     int64_t amount;
     int64_t new_balance, held, seq; /* after it; only with has_balance */
     bool has_balance;
-    enum result result;        /* COMMAND_REJECTED: why */
+    enum result result; /* COMMAND_REJECTED: why */
     struct text caller, key;
     int64_t timestamp_us;
     struct uuid trace_id;

@@ -1,6 +1,6 @@
 /*
- * reply.h - the answer to a command or query: built by the ledger, sent by the relay, read by clients,
- * and kept in Redis. Maps with the keys of docs/protocol.md.
+ * reply.h - the answer to a command or query: built by the ledger, sent by the relay, read by
+ * clients, and kept in Redis. Maps with the keys of docs/protocol.md.
  */
 #ifndef PROTOCOL_REPLY_H
 #define PROTOCOL_REPLY_H
@@ -45,17 +45,17 @@ struct transaction_view {
 
 struct reply {
     enum result result;
-    bool created;          /* applied with 201 instead of 200 */
-    struct text message;   /* empty: the result's own sentence */
+    bool created;        /* applied with 201 instead of 200 */
+    struct text message; /* empty: the result's own sentence */
     bool has_transaction;
     struct uuid transaction;
     struct balance_view balances[2];
     uint32_t balances_count;
-    const struct user_view *user;               /* of a query; else NULL */
+    const struct user_view *user; /* of a query; else NULL */
     const struct account_view *account;
     const struct transaction_view *details;
     int64_t timestamp_us;
-    struct uuid trace_id;  /* of the command that was first decided */
+    struct uuid trace_id; /* of the command that was first decided */
     bool replayed;
 };
 

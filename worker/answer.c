@@ -1,6 +1,6 @@
 /*
- * answer.c - see answer.h. After any failure the connection is closed, and not tried again for a while: a repeat
- * waits at most CONFIRM_WAIT_MS for this shortcut.
+ * answer.c - see answer.h. After any failure the connection is closed, and not tried again for a
+ * while: a repeat waits at most CONFIRM_WAIT_MS for this shortcut.
  */
 #include "worker/answer.h"
 

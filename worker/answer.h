@@ -1,7 +1,7 @@
 /*
- * answer.h - replies to repeats that Redis knows, sent past the outbox. A shortcut that may fail at any time: the
- * caller then takes the long way. A connection of its own, opened when first needed; not used while the broker
- * says blocked.
+ * answer.h - replies to repeats that Redis knows, sent past the outbox. A shortcut that may fail at
+ * any time: the caller then takes the long way. A connection of its own, opened when first needed;
+ * not used while the broker says blocked.
  */
 #ifndef WORKER_ANSWER_H
 #define WORKER_ANSWER_H

@@ -1,9 +1,8 @@
 /*
- * cycle.c - the worker's cycle. Progress is written last: commit, then acknowledge, then remember. What a
- * crash between two of them does:
- *   before the commit     nothing happened; the deliveries come again
- *   commit .. ack         the deliveries come again, their keys are found, they are answered again
- *   ack .. remember       Redis does not know the keys; the database does
+ * cycle.c - the worker's cycle. Progress is written last: commit, then acknowledge, then remember.
+ * What a crash between two of them does: before the commit     nothing happened; the deliveries
+ * come again commit .. ack         the deliveries come again, their keys are found, they are
+ * answered again ack .. remember       Redis does not know the keys; the database does
  */
 #include "worker/cycle.h"
 
@@ -16,7 +15,8 @@
 enum {
     /* Bodies are bounded by BODY_SIZE_MAX; a fetch ends when another one might not fit. */
     INTAKE_SIZE = 4 * BODY_SIZE_MAX,
-    /* Decoded commands, accounts, parameters and messages of one batch; a batch that needs more is halved. */
+    /* Decoded commands, accounts, parameters and messages of one batch; a batch that needs more is
+       halved. */
     SCRATCH_SIZE = 32 << 20,
 };
 
@@ -80,10 +80,11 @@ static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
         .arena = &cycle->scratch, .works = &cycle->works[from], .works_count = count};
 }
 
-/* --- taking what has arrived ---------------------------------------------------------------------------- */
+/* --- taking what has arrived
+ * ---------------------------------------------------------------------------- */
 
-static void decode_one(struct cycle *cycle, const struct delivery *delivery, struct request *request,
-                       struct work *work)
+static void decode_one(struct cycle *cycle, const struct delivery *delivery,
+                       struct request *request, struct work *work)
 {
     struct incoming incoming = {.exchange = delivery->exchange,
                                 .routing_key = delivery->routing_key,
@@ -98,9 +99,10 @@ static void decode_one(struct cycle *cycle, const struct delivery *delivery, str
     assert(delivery->queue < cycle->names->shards);
     random_bytes(random, sizeof random);
     request_decode(cycle->codec, &incoming, random, &cycle->scratch, request);
-    *work = (struct work){.request = request,
-                          .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random + TRACE_RANDOM_SIZE),
-                          .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
+    *work =
+        (struct work){.request = request,
+                      .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random + TRACE_RANDOM_SIZE),
+                      .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
 }
 
 static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
@@ -119,10 +121,11 @@ static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
     return true;
 }
 
-/* --- what Redis knows is answered at once ------------------------------------------------------------------ */
+/* --- what Redis knows is answered at once
+ * ------------------------------------------------------------------ */
 
-/* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, the reply goes
- * the long way, through the outbox. */
+/* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, the
+ * reply goes the long way, through the outbox. */
 static bool answer_known(struct cycle *cycle, struct err *err)
 {
     struct batch batch = batch_of(cycle, 0, cycle->count);
@@ -133,7 +136,8 @@ static bool answer_known(struct cycle *cycle, struct err *err)
         struct work *work = &cycle->works[i];
         bool owed = false;
         if (work->origin != ORIGIN_CACHED) continue;
-        if (!compose_reply(&batch, work, &cycle->compose, cycle->codec, &cycle->rows[count], &owed, err))
+        if (!compose_reply(&batch, work, &cycle->compose, cycle->codec, &cycle->rows[count], &owed,
+                           err))
             return false;
         if (owed) count++;
         work->answered = true;
@@ -144,7 +148,8 @@ static bool answer_known(struct cycle *cycle, struct err *err)
     return true;
 }
 
-/* --- one transaction --------------------------------------------------------------------------------------- */
+/* --- one transaction
+ * --------------------------------------------------------------------------------------- */
 
 static bool owes_nothing(const struct batch *batch)
 {
@@ -164,8 +169,8 @@ static bool commit(struct cycle *cycle, struct batch *batch, struct err *err)
            cycle->io->commit(cycle->io->context, batch, cycle->rows, rows_count, err);
 }
 
-/* Everything in this range has committed. An oversized message is given back to the broker, which moves the
- * original to the dead letters: its body never was in this process. */
+/* Everything in this range has committed. An oversized message is given back to the broker, which
+ * moves the original to the dead letters: its body never was in this process. */
 static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, struct err *err)
 {
     uint32_t end = from + batch->works_count;
@@ -200,7 +205,8 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
         return run(cycle, from, half, err) && run(cycle, from + half, count - half, err);
     }
     if (batch.works[0].isolated) {
-        err->kind = ERR_RETRY; /* not even its dead letter can be stored: it is not the message's fault */
+        err->kind =
+            ERR_RETRY; /* not even its dead letter can be stored: it is not the message's fault */
         return err_wrap(err, "could not dead-letter a command");
     }
     batch.works[0].origin = ORIGIN_FAULT;

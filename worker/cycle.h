@@ -1,13 +1,14 @@
 /*
- * cycle.h - what a worker does again and again: take what has arrived, decide it, commit, acknowledge.
- * Knows neither broker nor database nor Redis: they are behind struct cycle_io, so that a test can make every
- * call fail in turn.
+ * cycle.h - what a worker does again and again: take what has arrived, decide it, commit,
+ * acknowledge. Knows neither broker nor database nor Redis: they are behind struct cycle_io, so
+ * that a test can make every call fail in turn.
  *
- * Ensures: 1. a delivery is acknowledged only after the transaction that holds its outcome has committed;
+ * Ensures: 1. a delivery is acknowledged only after the transaction that holds its outcome has
+ * committed;
  *          2. a batch that failed for a passing reason stays in hand and is run again, whole;
- *          3. one bad command does not hold up the others: the batch is halved until it stands alone, and it is
- *             dead-lettered through the outbox.
- * A crash anywhere is repaired by the redelivery that follows, because the key in the journal decides.
+ *          3. one bad command does not hold up the others: the batch is halved until it stands
+ * alone, and it is dead-lettered through the outbox. A crash anywhere is repaired by the redelivery
+ * that follows, because the key in the journal decides.
  */
 #ifndef WORKER_CYCLE_H
 #define WORKER_CYCLE_H
@@ -46,10 +47,12 @@ struct cycle_options {
     uint32_t batch_max; /* deliveries, at most BATCH_COMMANDS_MAX */
 };
 
-MUST_CHECK bool cycle_open(struct cycle **out, const struct cycle_options *options, struct err *err);
+MUST_CHECK bool cycle_open(struct cycle **out, const struct cycle_options *options,
+                           struct err *err);
 void cycle_close(struct cycle *cycle); /* NULL is fine */
 
-/* One turn. *taken is the number of deliveries settled; *empty that it looked and nothing had arrived. */
+/* One turn. *taken is the number of deliveries settled; *empty that it looked and nothing had
+ * arrived. */
 MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
                            struct err *err);
 bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */

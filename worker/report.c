@@ -1,6 +1,6 @@
 /*
- * report.c - one log line and one count a command. The labels are few and fixed: no account, key or trace is
- * ever a label; the trace is in the log line.
+ * report.c - one log line and one count a command. The labels are few and fixed: no account, key or
+ * trace is ever a label; the trace is in the log line.
  */
 #include "worker/report.h"
 
@@ -64,10 +64,9 @@ void report_open(enum report_level level)
     static const char *const transient_labels[] = {
         "dependency=\"postgres\"", "dependency=\"rabbitmq\"", "dependency=\"redis\""};
     for (uint32_t i = 0; i < 3; i++)
-        state.transient[i] =
-            metric_register(METRIC_COUNTER, "ledger_transient_errors_total",
-                            "Failures that were tried again, by the server at fault.",
-                            transient_labels[i]);
+        state.transient[i] = metric_register(
+            METRIC_COUNTER, "ledger_transient_errors_total",
+            "Failures that were tried again, by the server at fault.", transient_labels[i]);
     static const char *const lookup_labels[] = {"store=\"redis\",result=\"hit\"",
                                                 "store=\"redis\",result=\"miss\"",
                                                 "store=\"redis\",result=\"error\""};
@@ -92,8 +91,8 @@ static void log_command(const struct work *work)
     if (request->trace.verbatim.length > 0)
         fields[count++] = (struct log_field){.name = "x_trace_id", .text = request->trace.verbatim};
     if (request->has_type)
-        fields[count++] = (struct log_field){
-            .name = "type", .text = text_of(command_word(request->command.type))};
+        fields[count++] = (struct log_field){.name = "type",
+                                             .text = text_of(command_word(request->command.type))};
     fields[count++] = (struct log_field){.name = "status", .text = text_of(status_word(status))};
     if (reply->result != RESULT_APPLIED)
         fields[count++] =
@@ -103,7 +102,8 @@ static void log_command(const struct work *work)
         fields[count++] = (struct log_field){.name = "transaction", .text = text_of(id)};
     }
     if (request->incoming.routing_key.length > 0)
-        fields[count++] = (struct log_field){.name = "routing_key", .text = request->incoming.routing_key};
+        fields[count++] =
+            (struct log_field){.name = "routing_key", .text = request->incoming.routing_key};
     if (request->has_key)
         fields[count++] = (struct log_field){.name = "idempotency_key", .text = request->key};
     if (reply->replayed)

@@ -1,6 +1,6 @@
 /*
- * shards.c - fair shares: of S shards over W workers each holds S / W, and S % W of them one more; those who
- * hold most already keep the one more, so that nothing moves without need.
+ * shards.c - fair shares: of S shards over W workers each holds S / W, and S % W of them one more;
+ * those who hold most already keep the one more, so that nothing moves without need.
  */
 #include "worker/shards.h"
 

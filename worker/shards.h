@@ -1,6 +1,6 @@
 /*
- * shards.h - who should hold which shard. Pure: every worker computes the same plan from the same survey, and
- * moves only what must move.
+ * shards.h - who should hold which shard. Pure: every worker computes the same plan from the same
+ * survey, and moves only what must move.
  */
 #ifndef WORKER_SHARDS_H
 #define WORKER_SHARDS_H
@@ -9,11 +9,11 @@
 
 enum { WORKERS_MAX = 1024 };
 
-struct survey { /* what the locks say */
+struct survey {                   /* what the locks say */
     int32_t self;                 /* this worker's backend */
     int32_t workers[WORKERS_MAX]; /* every live worker, in any order; self is among them */
     uint32_t workers_count;
-    int32_t owner[SHARDS_MAX];    /* 0: free */
+    int32_t owner[SHARDS_MAX]; /* 0: free */
     uint32_t shards;
 };
 

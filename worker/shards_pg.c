@@ -1,6 +1,6 @@
 /*
- * shards_pg.c - advisory locks (class, number), where the class is made of the prefix and of what is locked,
- * so that two ledgers in one database do not meet.
+ * shards_pg.c - advisory locks (class, number), where the class is made of the prefix and of what
+ * is locked, so that two ledgers in one database do not meet.
  */
 #include "worker/shards_pg.h"
 
@@ -14,7 +14,8 @@ static const struct statement REGISTER = {
     "SELECT pg_backend_pid(), pg_advisory_lock(hashtext($1::text) # $2::int4, pg_backend_pid())"};
 static const struct statement SURVEY = {
     "shards_survey",
-    "SELECT classid = ((hashtext($1::text) # $2::int4)::int8 & 4294967295)::oid, objid::int8::int4, pid"
+    "SELECT classid = ((hashtext($1::text) # $2::int4)::int8 & 4294967295)::oid, "
+    "objid::int8::int4, pid"
     "  FROM pg_locks"
     " WHERE locktype = 'advisory' AND granted AND objsubid = 2"
     "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -31,8 +32,8 @@ struct int4 {
 
 static struct int4 int4_of(uint32_t value)
 {
-    return (struct int4){{(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8),
-                          (uint8_t)value}};
+    return (struct int4){
+        {(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value}};
 }
 
 static struct param param_text(const char *text)

@@ -1,6 +1,6 @@
 /*
- * shards_pg.h - the locks that share the shards out: session-level advisory locks, which end with their
- * connection, so a dead worker's shards are free at once and no clock is involved.
+ * shards_pg.h - the locks that share the shards out: session-level advisory locks, which end with
+ * their connection, so a dead worker's shards are free at once and no clock is involved.
  */
 #ifndef WORKER_SHARDS_PG_H
 #define WORKER_SHARDS_PG_H
@@ -10,7 +10,8 @@
 
 /* Makes this connection known as a live worker of the ledger with this prefix. */
 MUST_CHECK bool shards_register(struct db *db, const char *prefix, int32_t *self, struct err *err);
-/* Fills workers and owner; self and shards are the caller's. Workers over WORKERS_MAX are ERR_FATAL. */
+/* Fills workers and owner; self and shards are the caller's. Workers over WORKERS_MAX are
+ * ERR_FATAL. */
 MUST_CHECK bool shards_survey(struct db *db, const char *prefix, struct survey *survey,
                               struct err *err);
 MUST_CHECK bool shards_lock(struct db *db, const char *prefix, uint32_t shard, bool *locked,

@@ -1,10 +1,12 @@
 /*
  * worker.c - connections, shards and the cycle, put together. Invariants:
- *  1. a queue is consumed only while its shard's lock is held, so two workers never fight over an account;
+ *  1. a queue is consumed only while its shard's lock is held, so two workers never fight over an
+ * account;
  *  2. a shard is given up only after what it delivered is settled, so order survives a move;
  *  3. acknowledgements travel on a connection that never publishes;
- *  4. when the database connection is lost the locks are too: a batch in hand waits for the next connection,
- *     and if one of the locks is somebody else's by then, everything is given back to the broker.
+ *  4. when the database connection is lost the locks are too: a batch in hand waits for the next
+ * connection, and if one of the locks is somebody else's by then, everything is given back to the
+ * broker.
  */
 #include "worker/worker.h"
 
@@ -51,7 +53,8 @@ struct worker {
     struct survey survey;
 };
 
-/* --- the cycle's edges -------------------------------------------------------------------------------------- */
+/* --- the cycle's edges
+ * -------------------------------------------------------------------------------------- */
 
 static bool io_fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
                      struct arena *arena, uint32_t *count, struct err *err)
@@ -125,7 +128,8 @@ static void io_report(void *context, const struct batch *batch)
     report_batch(batch, worker->taken_us, clock_monotonic_us());
 }
 
-/* --- opening and closing ------------------------------------------------------------------------------------ */
+/* --- opening and closing
+ * ------------------------------------------------------------------------------------ */
 
 static bool open_parts(struct worker *worker, struct err *err)
 {
@@ -187,7 +191,9 @@ void worker_close(struct worker *worker)
     free(worker);
 }
 
-/* --- shards ---------------------------------------------------------------------------------------------------- */
+/* --- shards
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t count_shards(const struct worker *worker, enum shard_state state)
 {
@@ -205,9 +211,8 @@ static bool take_shard(struct worker *worker, uint32_t shard, struct err *err)
     if (!shards_lock(worker->db, worker->settings->prefix, shard, &locked, err)) return false;
     if (!locked) return true; /* somebody was faster */
     worker->shards[shard] = SHARD_OURS;
-    worker->consumer_broken =
-        !consumer_subscribe(worker->consumer, worker->names.shard[shard], shard,
-                            (uint16_t)worker->settings->prefetch, err);
+    worker->consumer_broken = !consumer_subscribe(worker->consumer, worker->names.shard[shard],
+                                                  shard, (uint16_t)worker->settings->prefetch, err);
     return !worker->consumer_broken;
 }
 
@@ -232,7 +237,8 @@ static bool unlock_left_shards(struct worker *worker, struct err *err)
     return true;
 }
 
-/* Once every balance_every_ms: looks who is there, gives up what is too much, takes what is free. */
+/* Once every balance_every_ms: looks who is there, gives up what is too much, takes what is free.
+ */
 static bool balance_shards(struct worker *worker, struct err *err)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -262,9 +268,11 @@ static bool balance_shards(struct worker *worker, struct err *err)
     return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err);
 }
 
-/* --- connections --------------------------------------------------------------------------------------------- */
+/* --- connections
+ * --------------------------------------------------------------------------------------------- */
 
-/* Everything in hand is the broker's again; the locks that are left are given up on the way back. */
+/* Everything in hand is the broker's again; the locks that are left are given up on the way back.
+ */
 static void disconnect_consumer(struct worker *worker)
 {
     consumer_close(worker->consumer);
@@ -276,7 +284,8 @@ static void disconnect_consumer(struct worker *worker)
     health_set(HEALTH_RABBITMQ, HEALTH_DOWN);
 }
 
-/* The locks went with the connection. Shards that are still being consumed stay ours for now: see lock_again. */
+/* The locks went with the connection. Shards that are still being consumed stay ours for now: see
+ * lock_again. */
 static void disconnect_db(struct worker *worker)
 {
     db_close(worker->db);
@@ -293,8 +302,7 @@ static bool lock_again(struct worker *worker, struct err *err)
         if (worker->shards[i] == SHARD_NOT_OURS) continue;
         if (!shards_lock(worker->db, worker->settings->prefix, i, &locked, err)) return false;
         if (locked) continue;
-        log_warn("shard %s went to another worker; giving everything back",
-                 worker->names.shard[i]);
+        log_warn("shard %s went to another worker; giving everything back", worker->names.shard[i]);
         disconnect_consumer(worker); /* the locks just taken go with the database connection */
         return err_set(err, ERR_RETRY, "could not lock shard %u again: another worker has it", i);
     }
@@ -362,7 +370,9 @@ static void show_redis(const struct worker *worker)
     health_set(HEALTH_REDIS, seen_state(worker->seen) == SEEN_UP ? HEALTH_UP : HEALTH_DOWN);
 }
 
-/* --- the turn --------------------------------------------------------------------------------------------------- */
+/* --- the turn
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool turn(struct worker *worker, struct err *err)
 {

@@ -25,11 +25,11 @@ MUST_CHECK bool worker_open(struct worker **out, const struct worker_settings *s
                             struct err *err);
 void worker_close(struct worker *worker); /* NULL is fine */
 
-/* Connects what is not connected, keeps its fair share of the shards, runs one cycle. After a failure call it
- * again: what is broken is opened anew, what is in hand is kept. */
+/* Connects what is not connected, keeps its fair share of the shards, runs one cycle. After a
+ * failure call it again: what is broken is opened anew, what is in hand is kept. */
 MUST_CHECK bool worker_turn(struct worker *worker, struct err *err);
-/* Waits before the next try after a failure: backoff with jitter, in small steps that keep the broker's
- * heartbeat going and end at a stop. */
+/* Waits before the next try after a failure: backoff with jitter, in small steps that keep the
+ * broker's heartbeat going and end at a stop. */
 void worker_pause(struct worker *worker);
 /* Takes no more, finishes what was delivered, gives the shards up. Bounded by drain_timeout_ms. */
 MUST_CHECK bool worker_drain(struct worker *worker, struct err *err);

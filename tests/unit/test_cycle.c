@@ -1,8 +1,9 @@
 /*
- * test_cycle.c - the worker's cycle against a broker, a database and a Redis that are arrays, in which the n-th
- * call fails, for every n: once, or from then on for a while; before it took effect, or after. However it fails,
- * in the end every message is acknowledged, each key has one outcome, the balances are what the commands say, and
- * no message was acknowledged before its outcome, or its dead letter, had committed.
+ * test_cycle.c - the worker's cycle against a broker, a database and a Redis that are arrays, in
+ * which the n-th call fails, for every n: once, or from then on for a while; before it took effect,
+ * or after. However it fails, in the end every message is acknowledged, each key has one outcome,
+ * the balances are what the commands say, and no message was acknowledged before its outcome, or
+ * its dead letter, had committed.
  */
 #include "tests/test.h"
 #include "worker/cycle.h"
@@ -12,7 +13,6 @@
 #include <string.h>
 
 enum { MESSAGES = 40, ACCOUNTS = 4, POISON = 17, MALFORMED = 23, OVERSIZED = 31, BATCH = 16 };
-
 
 struct message {
     struct bytes properties, body;
@@ -54,9 +54,12 @@ static bool fails(struct err *err)
     return true;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------- */
+/* --- messages
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before it. */
+/* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before
+ * it. */
 static void make_message(uint32_t i)
 {
     struct message *message = &world.messages[i];
@@ -80,11 +83,14 @@ static void make_message(uint32_t i)
                                  .correlation_id = text_of(correlation),
                                  .reply_to = TEXT_LITERAL("replies")};
     assert_true(properties_write(&out, &world.arena, &message->properties));
-    assert_true(command_encode(world.codec, &command, ENCODING_MSGPACK, &world.arena, &message->body));
+    assert_true(
+        command_encode(world.codec, &command, ENCODING_MSGPACK, &world.arena, &message->body));
     if (i == MALFORMED) message->body.size--;
 }
 
-/* --- the broker ------------------------------------------------------------------------------------------------ */
+/* --- the broker
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
                   struct arena *arena, uint32_t *count, struct err *err)
@@ -99,13 +105,14 @@ static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_
         struct message *message = &world.messages[i];
         if (message->acked || message->rejected || message->unacked) continue;
         message->unacked = true;
-        out[(*count)++] = (struct delivery){.tag = i + 1,
-                                            .exchange = TEXT_LITERAL("ledger.commands"),
-                                            .routing_key = TEXT_LITERAL("x"),
-                                            .properties = message->properties,
-                                            .body = i == OVERSIZED ? (struct bytes){0} : message->body,
-                                            .body_size = message->body.size,
-                                            .oversized = i == OVERSIZED};
+        out[(*count)++] =
+            (struct delivery){.tag = i + 1,
+                              .exchange = TEXT_LITERAL("ledger.commands"),
+                              .routing_key = TEXT_LITERAL("x"),
+                              .properties = message->properties,
+                              .body = i == OVERSIZED ? (struct bytes){0} : message->body,
+                              .body_size = message->body.size,
+                              .oversized = i == OVERSIZED};
     }
     return true;
 }
@@ -115,7 +122,8 @@ static bool ack(void *context, uint64_t tag, struct err *err)
     (void)context;
     world.link_lost = fails(err);
     if (world.link_lost) return false;
-    assert_true(world.messages[tag - 1].unacked); /* a broker closes the channel on an unknown tag */
+    assert_true(
+        world.messages[tag - 1].unacked); /* a broker closes the channel on an unknown tag */
     for (uint32_t i = 0; i < tag; i++) {
         struct message *message = &world.messages[i];
         if (!message->unacked) continue;
@@ -143,7 +151,9 @@ static void lose_link(void)
     for (uint32_t i = 0; i < MESSAGES; i++) world.messages[i].unacked = false;
 }
 
-/* --- the database ------------------------------------------------------------------------------------------------ */
+/* --- the database
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static struct stored *find(const struct uuid *digest)
 {
@@ -246,7 +256,8 @@ static void abandon(void *context)
     (void)context;
 }
 
-/* --- Redis, and the way past the outbox ------------------------------------------------------------------------- */
+/* --- Redis, and the way past the outbox
+ * ------------------------------------------------------------------------- */
 
 static void lookup(void *context, struct batch *batch)
 {
@@ -301,7 +312,9 @@ static const struct cycle_io IO = {.fetch = fetch,
                                    .ack = ack,
                                    .report = report};
 
-/* --- one run ---------------------------------------------------------------------------------------------------------- */
+/* --- one run
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void begin(void)
 {

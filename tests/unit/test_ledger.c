@@ -1,6 +1,7 @@
 /*
- * test_ledger.c - the money rules, by tables: one row per condition, each row breaking every later rule too, so
- * that precedence itself is tested; and that a refusal leaves every account byte-equal.
+ * test_ledger.c - the money rules, by tables: one row per condition, each row breaking every later
+ * rule too, so that precedence itself is tested; and that a refusal leaves every account
+ * byte-equal.
  */
 #include "ledger/ledger.h"
 #include "tests/test.h"
@@ -17,16 +18,38 @@ static const struct asset ASSETS[] = {
 
 static struct arena arena;
 
-/* alice 100.00 EUR, bob 0, carol 5.00 EUR of which 3.00 held, full at the top of int64, usd in dollars, fees a
- * system account, world:EUR named. */
+/* alice 100.00 EUR, bob 0, carol 5.00 EUR of which 3.00 held, full at the top of int64, usd in
+ * dollars, fees a system account, world:EUR named. */
 static const struct account OPEN[] = {
-    {.id = TEXT_CONSTANT("alice"), .number = 1, .exists = true, .asset = &ASSETS[1], .balance = 10000, .seq = 7},
+    {.id = TEXT_CONSTANT("alice"),
+     .number = 1,
+     .exists = true,
+     .asset = &ASSETS[1],
+     .balance = 10000,
+     .seq = 7},
     {.id = TEXT_CONSTANT("bob"), .number = 2, .exists = true, .asset = &ASSETS[1]},
-    {.id = TEXT_CONSTANT("carol"), .number = 3, .exists = true, .asset = &ASSETS[1], .balance = 500, .held = 300},
-    {.id = TEXT_CONSTANT("fees"), .number = 4, .exists = true, .asset = &ASSETS[1], .kind = ACCOUNT_SYSTEM},
-    {.id = TEXT_CONSTANT("full"), .number = 5, .exists = true, .asset = &ASSETS[1], .balance = INT64_MAX},
+    {.id = TEXT_CONSTANT("carol"),
+     .number = 3,
+     .exists = true,
+     .asset = &ASSETS[1],
+     .balance = 500,
+     .held = 300},
+    {.id = TEXT_CONSTANT("fees"),
+     .number = 4,
+     .exists = true,
+     .asset = &ASSETS[1],
+     .kind = ACCOUNT_SYSTEM},
+    {.id = TEXT_CONSTANT("full"),
+     .number = 5,
+     .exists = true,
+     .asset = &ASSETS[1],
+     .balance = INT64_MAX},
     {.id = TEXT_CONSTANT("usd"), .number = 6, .exists = true, .asset = &ASSETS[2], .balance = 50},
-    {.id = TEXT_CONSTANT("world:EUR"), .number = 902, .exists = true, .asset = &ASSETS[1], .kind = ACCOUNT_SYSTEM},
+    {.id = TEXT_CONSTANT("world:EUR"),
+     .number = 902,
+     .exists = true,
+     .asset = &ASSETS[1],
+     .kind = ACCOUNT_SYSTEM},
 };
 enum { OPEN_COUNT = sizeof OPEN / sizeof OPEN[0] };
 
@@ -156,7 +179,8 @@ static void check(const char *why, struct command command, int64_t deadline_us, 
         fail_msg("%s: %s, wanted %s", why, result_word(work.outcome.result), result_word(want));
     if (want == RESULT_APPLIED) return;
     struct account before[2] = {{.id = {0}}};
-    struct batch fresh = {.arena = &arena, .accounts = before, .accounts_count = batch.accounts_count};
+    struct batch fresh = {
+        .arena = &arena, .accounts = before, .accounts_count = batch.accounts_count};
     assert_in_range(batch.accounts_count, 0, 2);
     for (uint32_t i = 0; i < batch.accounts_count; i++) before[i].id = batch.accounts[i].id;
     fill_accounts(&fresh);
@@ -223,9 +247,15 @@ static void a_transfer_moves_and_counts(void **state)
 static void worlds_and_system_accounts_take_deltas_not_locks(void **state)
 {
     (void)state;
-    struct request requests[] = {
-        request_of((struct command){.type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("bob"), .amount = {.value = 5}}, 1),
-        request_of((struct command){.type = COMMAND_TRANSFER, .from = TEXT_LITERAL("fees"), .to = TEXT_LITERAL("bob"), .amount = {.value = 5}}, 2)};
+    struct request requests[] = {request_of((struct command){.type = COMMAND_DEPOSIT,
+                                                             .account = TEXT_LITERAL("bob"),
+                                                             .amount = {.value = 5}},
+                                            1),
+                                 request_of((struct command){.type = COMMAND_TRANSFER,
+                                                             .from = TEXT_LITERAL("fees"),
+                                                             .to = TEXT_LITERAL("bob"),
+                                                             .amount = {.value = 5}},
+                                            2)};
     struct work works[] = {{.request = &requests[0]}, {.request = &requests[1]}};
     struct batch batch = run(works, 2);
 
@@ -242,15 +272,41 @@ static void one_batch_sees_its_own_changes(void **state)
 {
     (void)state;
     struct request requests[] = {
-        request_of((struct command){.type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("zoe"), .amount = {.value = 5}}, 1),
-        request_of((struct command){.type = COMMAND_OPEN_ACCOUNT, .account = TEXT_LITERAL("zoe"), .user_id = TEXT_LITERAL("u"), .asset = TEXT_LITERAL("EUR")}, 2),
-        request_of((struct command){.type = COMMAND_OPEN_ACCOUNT, .account = TEXT_LITERAL("zoe"), .user_id = TEXT_LITERAL("u"), .asset = TEXT_LITERAL("EUR")}, 3),
-        request_of((struct command){.type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("zoe"), .amount = {.value = 5}}, 4),
-        request_of((struct command){.type = COMMAND_WITHDRAW, .account = TEXT_LITERAL("zoe"), .amount = {.value = 5}}, 5),
-        request_of((struct command){.type = COMMAND_WITHDRAW, .account = TEXT_LITERAL("zoe"), .amount = {.value = 1}}, 6),
-        request_of((struct command){.type = COMMAND_GET_BALANCE, .account = TEXT_LITERAL("zoe")}, 7)};
-    static const enum result want[] = {RESULT_ACCOUNT_NOT_FOUND, RESULT_APPLIED, RESULT_ACCOUNT_EXISTS, RESULT_APPLIED,
-                                       RESULT_APPLIED, RESULT_INSUFFICIENT_FUNDS, RESULT_APPLIED};
+        request_of((struct command){.type = COMMAND_DEPOSIT,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .amount = {.value = 5}},
+                   1),
+        request_of((struct command){.type = COMMAND_OPEN_ACCOUNT,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .user_id = TEXT_LITERAL("u"),
+                                    .asset = TEXT_LITERAL("EUR")},
+                   2),
+        request_of((struct command){.type = COMMAND_OPEN_ACCOUNT,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .user_id = TEXT_LITERAL("u"),
+                                    .asset = TEXT_LITERAL("EUR")},
+                   3),
+        request_of((struct command){.type = COMMAND_DEPOSIT,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .amount = {.value = 5}},
+                   4),
+        request_of((struct command){.type = COMMAND_WITHDRAW,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .amount = {.value = 5}},
+                   5),
+        request_of((struct command){.type = COMMAND_WITHDRAW,
+                                    .account = TEXT_LITERAL("zoe"),
+                                    .amount = {.value = 1}},
+                   6),
+        request_of((struct command){.type = COMMAND_GET_BALANCE, .account = TEXT_LITERAL("zoe")},
+                   7)};
+    static const enum result want[] = {RESULT_ACCOUNT_NOT_FOUND,
+                                       RESULT_APPLIED,
+                                       RESULT_ACCOUNT_EXISTS,
+                                       RESULT_APPLIED,
+                                       RESULT_APPLIED,
+                                       RESULT_INSUFFICIENT_FUNDS,
+                                       RESULT_APPLIED};
     struct work works[7];
 
     for (uint32_t i = 0; i < 7; i++) works[i] = (struct work){.request = &requests[i]};
@@ -264,17 +320,23 @@ static void one_batch_sees_its_own_changes(void **state)
 static void one_key_has_one_outcome(void **state)
 {
     (void)state;
-    struct command five = {.type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("bob"), .amount = {.value = 5}};
-    struct command six = five, broke = {.type = COMMAND_WITHDRAW, .account = TEXT_LITERAL("carol"), .amount = {.value = 300}};
+    struct command five = {
+        .type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("bob"), .amount = {.value = 5}};
+    struct command six = five, broke = {.type = COMMAND_WITHDRAW,
+                                        .account = TEXT_LITERAL("carol"),
+                                        .amount = {.value = 300}};
     six.amount.value = 6;
-    struct request requests[] = {request_of(five, 1), request_of(five, 1), request_of(six, 1),
-                                 request_of(broke, 2), request_of(broke, 2), request_of(five, 3), request_of(six, 4)};
+    struct request requests[] = {request_of(five, 1),  request_of(five, 1),  request_of(six, 1),
+                                 request_of(broke, 2), request_of(broke, 2), request_of(five, 3),
+                                 request_of(six, 4)};
     struct work works[7];
 
-    for (uint32_t i = 0; i < 7; i++) works[i] = (struct work){.request = &requests[i], .id = {{(uint8_t)(i + 1)}}};
+    for (uint32_t i = 0; i < 7; i++)
+        works[i] = (struct work){.request = &requests[i], .id = {{(uint8_t)(i + 1)}}};
     works[5].stored = works[6].stored = true; /* the journal has keys 3 and 4, both for five */
     works[5].stored_fingerprint = works[6].stored_fingerprint = requests[0].fingerprint;
-    works[5].reply = works[6].reply = (struct reply){.result = RESULT_APPLIED, .has_transaction = true, .transaction = {{42}}};
+    works[5].reply = works[6].reply =
+        (struct reply){.result = RESULT_APPLIED, .has_transaction = true, .transaction = {{42}}};
     struct batch batch = run(works, 7);
 
     assert_int_equal(works[0].origin, ORIGIN_DECIDED);
@@ -296,7 +358,8 @@ static void one_key_has_one_outcome(void **state)
 static void a_repeat_past_its_deadline_gets_the_first_answer(void **state)
 {
     (void)state;
-    struct command five = {.type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("bob"), .amount = {.value = 5}};
+    struct command five = {
+        .type = COMMAND_DEPOSIT, .account = TEXT_LITERAL("bob"), .amount = {.value = 5}};
     struct request request = request_of(five, 1);
     struct work work = {.request = &request,
                         .stored = true,

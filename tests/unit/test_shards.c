@@ -1,6 +1,6 @@
 /*
- * test_shards.c - fair shares: workers come and go, each acting on its own survey; after a few rounds every
- * shard has one owner, the shares differ by at most one, and nothing moves any more.
+ * test_shards.c - fair shares: workers come and go, each acting on its own survey; after a few
+ * rounds every shard has one owner, the shares differ by at most one, and nothing moves any more.
  */
 #include "tests/test.h"
 #include "worker/shards.h"
