@@ -129,7 +129,7 @@ static bool parse(const struct setting *setting, const char *value, struct err *
 bool config_load(const struct setting *settings, size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        char value[VALUE_SIZE];
+        char value[VALUE_SIZE] = "";
         if (!read_value(&settings[i], value, err) || !parse(&settings[i], value, err)) return false;
     }
     return true;

@@ -54,11 +54,12 @@ static uint32_t statement_timeout_ms(const struct db_options *options)
     return ms;
 }
 
+/* No JIT: statements here are short, and to compile one costs a hundred times what it runs. */
 static bool settings_write(PGconn *conn, const struct db_options *options,
                            char sql[static SETTINGS_SIZE], struct err *err)
 {
     int length = snprintf(sql, SETTINGS_SIZE,
-                          "SET search_path TO ledger; SET statement_timeout TO %u;"
+                          "SET search_path TO ledger; SET jit TO off; SET statement_timeout TO %u;"
                           "SET lock_timeout TO %u;"
                           "SET idle_in_transaction_session_timeout TO %ju;"
                           "SET client_connection_check_interval TO %d; SET tcp_user_timeout TO %u",

@@ -124,33 +124,49 @@ static void render_one(FILE *out, const struct metric *metric)
     if (metric->type == METRIC_COUNTER) (void)fprintf(out, " %" PRIu64 "\n", metric_count(metric));
 }
 
+/* Field `number` of /proc/self/stat, counted from 3, the first after the name in parentheses: proc(5). */
+static bool stat_field(const char *fields, int number, unsigned long long *out)
+{
+    for (int i = 3; i < number; i++) {
+        fields = strchr(fields, ' ');
+        if (fields == NULL) return false;
+        fields++;
+    }
+    char *end;
+    *out = strtoull(fields, &end, 10);
+    return end != fields;
+}
+
+enum { STAT_USER = 14, STAT_SYSTEM = 15, STAT_THREADS = 20, STAT_VIRTUAL = 23, STAT_RESIDENT = 24 };
+
 /* What Prometheus clients tell of a process; what cannot be read is left out. */
 static void render_stat(FILE *out)
 {
-    char line[LINE_SIZE], *fields = NULL;
-    unsigned long user = 0, system = 0, virtual_bytes = 0;
-    long threads = 0, resident_pages = 0, ticks = sysconf(_SC_CLK_TCK);
+    char line[LINE_SIZE], *name_end = NULL;
+    unsigned long long user, system, threads, virtual_bytes, resident_pages;
+    long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
     FILE *stat = fopen("/proc/self/stat", "r");
 
     if (stat == NULL) return;
-    if (fgets(line, sizeof line, stat) != NULL) fields = strrchr(line, ')');
+    if (fgets(line, sizeof line, stat) != NULL) name_end = strrchr(line, ')');
     (void)fclose(stat);
-    if (fields == NULL || ticks <= 0 ||
-        sscanf(fields + 2,
-               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %ld %*d %*u "
-               "%lu %ld",
-               &user, &system, &threads, &virtual_bytes, &resident_pages) != 5)
+    if (name_end == NULL || name_end[1] == '\0' || ticks <= 0 || page <= 0) return;
+    const char *fields = name_end + 2;
+    if (!stat_field(fields, STAT_USER, &user) || !stat_field(fields, STAT_SYSTEM, &system) ||
+        !stat_field(fields, STAT_THREADS, &threads) ||
+        !stat_field(fields, STAT_VIRTUAL, &virtual_bytes) ||
+        !stat_field(fields, STAT_RESIDENT, &resident_pages))
         return;
     render_help(out, "process_cpu_seconds_total",
                 "Total user and system CPU time spent in seconds.", "counter");
     (void)fprintf(out, "process_cpu_seconds_total %.2f\n", (double)(user + system) / (double)ticks);
     render_help(out, "process_resident_memory_bytes", "Resident memory size in bytes.", "gauge");
-    (void)fprintf(out, "process_resident_memory_bytes %ld\n",
-                  resident_pages * sysconf(_SC_PAGESIZE));
+    (void)fprintf(out, "process_resident_memory_bytes %llu\n",
+                  resident_pages * (unsigned long long)page);
     render_help(out, "process_virtual_memory_bytes", "Virtual memory size in bytes.", "gauge");
-    (void)fprintf(out, "process_virtual_memory_bytes %lu\n", virtual_bytes);
+    (void)fprintf(out, "process_virtual_memory_bytes %llu\n", virtual_bytes);
     render_help(out, "process_threads", "Number of OS threads in the process.", "gauge");
-    (void)fprintf(out, "process_threads %ld\n", threads);
+    (void)fprintf(out, "process_threads %llu\n", threads);
 }
 
 static void render_descriptors(FILE *out)

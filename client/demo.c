@@ -262,7 +262,8 @@ static double median_ms(const struct demo *demo)
     if (count == 0) return 0;
     memcpy(sorted, demo->latencies_us, sizeof sorted);
     qsort(sorted, count, sizeof *sorted, compare_latency);
-    return (double)sorted[count / 2] / 1000;
+    uint32_t middle = count / 2;
+    return (double)sorted[middle] / 1000;
 }
 
 static void draw(struct demo *demo)

@@ -1,8 +1,7 @@
 /*
- * seen_redis.c - see seen_redis.h. One MGET a batch, one pipeline of SETs a batch. A value is the
- * key's digest, the command's fingerprint, and the reply as canonical msgpack; it is believed only
- * if it starts with the digest that was asked for, so that a connection out of step, or a
- * stranger's value, is a miss.
+ * seen_redis.c - one MGET a batch, one pipeline of SETs a batch. A value is the key's digest, the
+ * command's fingerprint, and the reply as canonical msgpack. It is believed only if it begins with the
+ * digest that was asked for, so that a connection out of step, or a stranger's value, is a miss.
  */
 #include "ledger/seen_redis.h"
 
@@ -16,25 +15,29 @@
 #include <string.h>
 
 enum {
-    KEY_SIZE = 96, /* "<prefix>:seen:" and 32 hex digits */
-    HOST_SIZE = 256,
-    PASSWORD_SIZE = 256,
+    KEY_SIZE = 96, /* <prefix>:seen:<32 hex digits> */
+    TEXT_SIZE = 256,
+    TTL_SIZE = 16,
+    PORT_MAX = 65535,
+    DATABASE_MAX = 1000000,
     BREAKER_THRESHOLD = 3,
     BREAKER_PROBE_MS = 1000,
     HEAD_SIZE = 2 * sizeof(struct uuid),
 };
 
 struct seen {
-    struct seen_options options;
-    char host[HOST_SIZE], user[HOST_SIZE], password[PASSWORD_SIZE];
+    struct seen_options options; /* its texts are the caller's, and outlive this */
+    bool on;
+    char host[TEXT_SIZE], user[TEXT_SIZE], password[TEXT_SIZE];
     int port, database;
     redisContext *redis; /* NULL: not connected. Dead after any error: never used again */
     struct breaker breaker;
     struct seen_counts counts;
+    struct work *asked[BATCH_COMMANDS_MAX]; /* of the exchange under way */
+    uint32_t asked_count;
     char keys[BATCH_COMMANDS_MAX][KEY_SIZE];
     const char *arguments[BATCH_COMMANDS_MAX + 1];
     size_t lengths[BATCH_COMMANDS_MAX + 1];
-    struct work *asked[BATCH_COMMANDS_MAX];
 };
 
 /* --- the address
@@ -118,7 +121,7 @@ static bool log_in(struct seen *seen)
     return ok;
 }
 
-static bool connect(struct seen *seen)
+static bool connect_once(struct seen *seen)
 {
     struct timeval timeout = {.tv_sec = seen->options.timeout_ms / 1000,
                               .tv_usec = (suseconds_t)(seen->options.timeout_ms % 1000) * 1000};
@@ -129,6 +132,25 @@ static bool connect(struct seen *seen)
            redisSetTimeout(seen->redis, timeout) == REDIS_OK && log_in(seen);
 }
 
+typedef bool exchange(struct seen *seen, struct codec *codec, struct batch *batch);
+
+/* Behind the breaker. Whatever goes wrong costs a few timeouts at most, and the connection. */
+static void attempt(struct seen *seen, exchange *run, struct codec *codec, struct batch *batch)
+{
+    if (!breaker_allows(&seen->breaker, clock_monotonic_ms())) return;
+    bool ok = connect_once(seen) && run(seen, codec, batch);
+    if (!ok) disconnect(seen);
+    if (!ok) seen->counts.errors++;
+    breaker_report(&seen->breaker, ok, clock_monotonic_ms());
+}
+
+static bool greet(struct seen *seen, struct codec *codec, struct batch *batch)
+{
+    (void)codec;
+    (void)batch;
+    return answer_is_good(redisCommand(seen->redis, "PING"));
+}
+
 bool seen_open(struct seen **out, const struct seen_options *options, struct err *err)
 {
     struct seen *seen = calloc(1, sizeof *seen);
@@ -136,11 +158,15 @@ bool seen_open(struct seen **out, const struct seen_options *options, struct err
     *out = seen;
     if (seen == NULL) return err_set(err, ERR_FATAL, "could not open Redis: out of memory");
     seen->options = *options;
+    seen->on = options->url[0] != '\0';
     seen->breaker = (struct breaker){.threshold = BREAKER_THRESHOLD, .probe_ms = BREAKER_PROBE_MS};
-    if (options->url[0] == '\0' || parse_url(seen, options->url)) return true;
-    return err_set(err, ERR_FATAL,
-                   "could not open Redis: LEDGER_REDIS_URL is not"
-                   " redis://[[user]:password@]host[:port][/database]");
+    if (!seen->on) return true;
+    if (!parse_url(seen, options->url))
+        return err_set(err, ERR_FATAL,
+                       "could not open Redis: the URL is not "
+                       "redis://[[user]:password@]host[:port][/database]");
+    attempt(seen, greet, NULL, NULL); /* so that its state is known from the start */
+    return true;
 }
 
 void seen_close(struct seen *seen)
@@ -152,8 +178,8 @@ void seen_close(struct seen *seen)
 
 enum seen_state seen_state(const struct seen *seen)
 {
-    if (seen->options.url[0] == '\0') return SEEN_OFF;
-    return breaker_is_open(&seen->breaker) || seen->redis == NULL ? SEEN_DOWN : SEEN_UP;
+    if (!seen->on) return SEEN_OFF;
+    return seen->redis != NULL ? SEEN_UP : SEEN_DOWN;
 }
 
 struct seen_counts seen_counts(const struct seen *seen)
@@ -161,150 +187,132 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Runs one exchange behind the breaker. Whatever goes wrong costs a time-out at most, and the
- * connection. */
-static void attempt(struct seen *seen, uint32_t count,
-                    bool (*exchange)(struct seen *seen, uint32_t count, struct codec *codec,
-                                     struct batch *batch),
-                    struct codec *codec, struct batch *batch)
+/* Puts the work on the list, with its key; only changing commands have a key that decides anything. */
+static void list_work(struct seen *seen, struct work *work)
 {
-    bool ok;
-
-    if (!breaker_allows(&seen->breaker, clock_monotonic_ms())) return;
-    ok = connect(seen) && exchange(seen, count, codec, batch);
-    if (!ok) disconnect(seen);
-    breaker_report(&seen->breaker, ok, clock_monotonic_ms());
-    if (!ok) seen->counts.errors++;
-}
-
-static void format_key(struct seen *seen, uint32_t at, const struct uuid *digest)
-{
+    char *key = seen->keys[seen->asked_count];
     char hex[UUID_HEX_SIZE];
 
-    uuid_format_hex(digest, hex);
-    int length = snprintf(seen->keys[at], KEY_SIZE, "%s:seen:%s", seen->options.prefix, hex);
-    assert(length > 0 && length < KEY_SIZE);
+    if (!command_changes(work->request->command.type) || !work->request->has_key) return;
+    uuid_format_hex(&work->request->key_digest, hex);
+    int length = snprintf(key, KEY_SIZE, "%s:seen:%s", seen->options.prefix, hex);
+    assert(length > 0);
+    assert(length < KEY_SIZE);
+    seen->asked[seen->asked_count++] = work;
+    seen->arguments[seen->asked_count] = key;
+    seen->lengths[seen->asked_count] = (size_t)length;
 }
 
-/* --- looking up
- * -------------------------------------------------------------------------------------------------
- */
+/* --- looking up ---------------------------------------------------------------------------------------- */
 
-static void take_value(struct seen *seen, struct work *work, const redisReply *value,
-                       struct codec *codec, struct batch *batch)
+static void conflict(struct work *work)
 {
+    work->origin = ORIGIN_CONFLICT;
+    work->reply = (struct reply){.result = RESULT_KEY_REUSED,
+                                 .timestamp_us = clock_wall_us(),
+                                 .trace_id = work->request->trace.trace_id};
+}
+
+/* False for a miss. */
+static bool take_value(struct work *work, const redisReply *value, struct codec *codec,
+                       struct arena *arena)
+{
+    const struct request *request = work->request;
     char problem[PROBLEM_SIZE];
-    struct uuid fingerprint;
     struct reply reply;
 
-    if (value->type != REDIS_REPLY_STRING || value->len <= (int)HEAD_SIZE ||
-        memcmp(value->str, work->request->key_digest.bytes, sizeof(struct uuid)) != 0) {
-        seen->counts.misses++;
-        return;
+    if (value->type != REDIS_REPLY_STRING || value->len <= HEAD_SIZE) return false;
+    if (memcmp(value->str, request->key_digest.bytes, sizeof(struct uuid)) != 0) return false;
+    struct bytes body = arena_copy(arena, value->str + HEAD_SIZE, (size_t)value->len - HEAD_SIZE);
+    if (body.data == NULL || !reply_decode(codec, body, ENCODING_MSGPACK, arena, &reply, problem))
+        return false;
+    if (memcmp(value->str + sizeof(struct uuid), request->fingerprint.bytes, sizeof(struct uuid)) !=
+        0) {
+        conflict(work);
+        return true;
     }
-    memcpy(fingerprint.bytes, value->str + sizeof(struct uuid), sizeof fingerprint.bytes);
-    if (uuid_compare(&fingerprint, &work->request->fingerprint) != 0) {
-        seen->counts.misses++; /* another payload: the database says so, with its own clock */
-        return;
-    }
-    struct bytes body =
-        arena_copy(batch->arena, value->str + HEAD_SIZE, (size_t)value->len - HEAD_SIZE);
-    if (body.data == NULL ||
-        !reply_decode(codec, body, ENCODING_MSGPACK, batch->arena, &reply, problem)) {
-        seen->counts.misses++;
-        return;
-    }
-    seen->counts.hits++;
     work->origin = ORIGIN_CACHED;
     work->reply = reply;
     work->reply.replayed = true;
+    return true;
 }
 
-static bool ask(struct seen *seen, uint32_t count, struct codec *codec, struct batch *batch)
+static bool ask(struct seen *seen, struct codec *codec, struct batch *batch)
 {
     redisReply *reply;
-    bool ok;
 
     seen->arguments[0] = "MGET";
-    seen->lengths[0] = 4;
-    for (uint32_t i = 0; i < count; i++) {
-        format_key(seen, i, &seen->asked[i]->request->key_digest);
-        seen->arguments[i + 1] = seen->keys[i];
-        seen->lengths[i + 1] = strlen(seen->keys[i]);
-    }
-    reply = redisCommandArgv(seen->redis, (int)count + 1, seen->arguments, seen->lengths);
-    ok = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == count;
-    for (uint32_t i = 0; ok && i < count; i++)
-        take_value(seen, seen->asked[i], reply->element[i], codec, batch);
+    seen->lengths[0] = strlen(seen->arguments[0]);
+    reply = redisCommandArgv(seen->redis, (int)seen->asked_count + 1, seen->arguments, seen->lengths);
+    bool ok = reply != NULL && reply->type == REDIS_REPLY_ARRAY &&
+              reply->elements == seen->asked_count;
+    for (uint32_t i = 0; ok && i < seen->asked_count; i++)
+        if (take_value(seen->asked[i], reply->element[i], codec, batch->arena)) seen->counts.hits++;
     if (reply != NULL) freeReplyObject(reply);
     return ok;
 }
 
 void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
 {
-    uint32_t count = 0;
+    uint64_t hits = seen->counts.hits;
 
-    if (seen->options.url[0] == '\0') return;
-    for (uint32_t i = 0; i < batch->works_count; i++) {
-        struct work *work = &batch->works[i];
-        if (work->origin == ORIGIN_NONE && command_changes(work->request->command.type))
-            seen->asked[count++] = work;
-    }
-    if (count > 0) attempt(seen, count, ask, codec, batch);
+    seen->asked_count = 0;
+    if (!seen->on) return;
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].origin == ORIGIN_NONE) list_work(seen, &batch->works[i]);
+    if (seen->asked_count > 0) attempt(seen, ask, codec, batch);
+    seen->counts.misses += seen->asked_count - (seen->counts.hits - hits);
 }
 
-/* --- remembering
- * ------------------------------------------------------------------------------------------------
- */
+/* --- remembering --------------------------------------------------------------------------------------- */
 
-static bool append(struct seen *seen, uint32_t at, struct codec *codec, struct batch *batch,
-                   uint32_t *appended)
+/* False when there is no room: then it is not remembered. */
+static bool make_value(const struct work *work, struct codec *codec, struct arena *arena,
+                       struct bytes *value)
 {
-    const struct work *work = seen->asked[at];
     struct reply reply = work->reply;
-    struct writer head = writer_in(batch->arena);
-    struct bytes kept, body;
-    char ttl[16];
+    struct bytes body;
 
     reply.replayed = false;
-    write_bytes(&head, work->request->key_digest.bytes, sizeof(struct uuid));
-    write_bytes(&head, work->request->fingerprint.bytes, sizeof(struct uuid));
-    if (!writer_keep(&head, batch->arena, &kept)) return true; /* no room: not remembered */
-    if (!reply_encode(codec, &reply, ENCODING_MSGPACK, batch->arena, &body)) return true;
-    uint8_t *value = arena_take(batch->arena, kept.size + body.size);
-    if (value == NULL) return true;
-    memcpy(value, kept.data, kept.size);
-    memcpy(value + kept.size, body.data, body.size);
-    format_key(seen, at, &work->request->key_digest);
-    int length = snprintf(ttl, sizeof ttl, "%u", seen->options.ttl_s);
-    const char *arguments[] = {"SET", seen->keys[at], (const char *)value, "EX", ttl};
-    size_t lengths[] = {3, strlen(seen->keys[at]), kept.size + body.size, 2, (size_t)length};
-    ++*appended;
-    return redisAppendCommandArgv(seen->redis, 5, arguments, lengths) == REDIS_OK;
+    if (!reply_encode(codec, &reply, ENCODING_MSGPACK, arena, &body)) return false;
+    struct writer writer = writer_in(arena);
+    write_bytes(&writer, work->request->key_digest.bytes, sizeof(struct uuid));
+    write_bytes(&writer, work->request->fingerprint.bytes, sizeof(struct uuid));
+    write_bytes(&writer, body.data, body.size);
+    return writer_keep(&writer, arena, value);
 }
 
-static bool tell(struct seen *seen, uint32_t count, struct codec *codec, struct batch *batch)
+/* All are sent before the first answer is read; the deadline is one for all. */
+static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
 {
-    uint32_t appended = 0;
-    bool ok = true;
+    uint32_t sent = 0;
+    struct bytes value;
+    char ttl[TTL_SIZE];
 
-    for (uint32_t i = 0; ok && i < count; i++) ok = append(seen, i, codec, batch, &appended);
-    for (uint32_t i = 0; ok && i < appended; i++) {
-        void *reply = NULL;
-        ok = redisGetReply(seen->redis, &reply) == REDIS_OK && answer_is_good(reply);
+    int ttl_length = snprintf(ttl, sizeof ttl, "%u", seen->options.ttl_s);
+    for (uint32_t i = 0; i < seen->asked_count; i++) {
+        if (!make_value(seen->asked[i], codec, batch->arena, &value)) break;
+        const char *arguments[] = {"SET", seen->keys[i], (const char *)value.data, "EX", ttl};
+        const size_t lengths[] = {3, strlen(seen->keys[i]), value.size, 2, (size_t)ttl_length};
+        if (redisAppendCommandArgv(seen->redis, 5, arguments, lengths) != REDIS_OK) return false;
+        sent++;
     }
-    return ok;
+    uint64_t deadline_ms = clock_monotonic_ms() + seen->options.timeout_ms;
+    for (uint32_t i = 0; i < sent; i++) {
+        void *reply = NULL;
+        if (clock_monotonic_ms() > deadline_ms) return false;
+        if (redisGetReply(seen->redis, &reply) != REDIS_OK || !answer_is_good(reply)) return false;
+    }
+    return true;
 }
 
 void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch)
 {
-    uint32_t count = 0;
-
-    if (seen->options.url[0] == '\0') return;
+    seen->asked_count = 0;
+    if (!seen->on) return;
     for (uint32_t i = 0; i < batch->works_count; i++) {
-        struct work *work = &batch->works[i];
-        bool known = work->origin == ORIGIN_DECIDED || work->origin == ORIGIN_REPEATED;
-        if (known && command_changes(work->request->command.type)) seen->asked[count++] = work;
+        enum origin origin = batch->works[i].origin;
+        if (origin == ORIGIN_DECIDED || origin == ORIGIN_REPEATED) list_work(seen, &batch->works[i]);
     }
-    if (count > 0) attempt(seen, count, tell, codec, batch);
+    if (seen->asked_count > 0) attempt(seen, tell, codec, batch);
 }

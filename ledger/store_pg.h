@@ -27,7 +27,7 @@ void store_close(struct store *store); /* NULL is fine */
 MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *batch, struct err *err);
 
 /* What a queue of statements must report: the number of rows each one touches. */
-#define ANSWER_ANY UINT64_MAX
+#define ANSWER_ANY UINT64_MAX /* not known beforehand */
 struct answers {
     uint64_t rows[12];
     uint32_t count;
@@ -37,7 +37,8 @@ MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batc
 /* An answer with another number of rows is ERR_FATAL: somebody else wrote what was locked. */
 MUST_CHECK bool store_commit(struct db *db, const struct answers *answers, struct err *err);
 
-/* Adds the deltas of at most `most` system accounts into their totals. */
+/* Adds the deltas of at most `most` system accounts into their balances; skips what is locked, and leaves
+ * alone what 64 bits would not hold. */
 MUST_CHECK bool store_roll_up(struct db *db, uint32_t most, uint32_t *rolled, struct err *err);
 
 #endif

@@ -142,7 +142,7 @@ static bool take_confirm(struct relay *relay, const struct confirm *confirm, str
     case CONFIRM_RETURNED:
         return err_set(err, ERR_RETRY, "could not publish a dead letter: no queue is bound for it");
     }
-    assert(!"a result that is none");
+    assert(false && "a result that is none");
     return false;
 }
 

@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum {
-    TIMEOUT_MS = 5000,
+    TIMEOUT_MS = 15000,
     WINDOW = 1000,
     BATCH = 500,
     BODY_MAX = 64 * 1024,

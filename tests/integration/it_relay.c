@@ -352,7 +352,7 @@ static void an_unroutable_dead_letter_holds_back_and_recovers(void **state)
     relay_start(0);
     insert_rows(writer, 1, 1, 10);
     receive_until(10);
-    insert_dead_letter("\\x108002313a"); /* message_id "1:" */
+    insert_dead_letter("\\x10800202313a"); /* message_id "1:" */
     insert_rows(writer, 1, 11, 20);
     receive_for(1500);
     assert_int_equal(dead, 0);

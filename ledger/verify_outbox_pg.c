@@ -1,0 +1,389 @@
+/*
+ * verify_outbox_pg.c - the events that are still in the outbox against the journal. They are bytes to
+ * the server, so they come here, a page at a time, to be decoded; each page asks once for the journal
+ * rows that it tells of.
+ *
+ * What must be remembered of each account (the first and last sequence number that an event told) has
+ * a fixed place: more accounts than fit mean more passes, each over its share of the accounts.
+ */
+#include "base/array.h"
+#include "ledger/verify_internal_pg.h"
+#include "protocol/event.h"
+#include "protocol/properties.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A share is sized by events, and there are no more accounts than events: half full, on average. */
+enum { PAGE_ROWS = 256, SLOTS = 1 << 18, SHARE_EVENTS = SLOTS / 2, ARENA_SIZE = 32 << 20 };
+
+struct span { /* of one account's events */
+    int64_t number; /* 0: a free slot */
+    int64_t first, last;
+};
+
+struct events {
+    const struct verify *verify;
+    struct codec *codec;
+    struct arena arena;
+    struct span *spans;
+    uint32_t spans_count;
+    uint64_t share, shares;
+    PGresult *rows; /* the page, until its end */
+    struct event page[PAGE_ROWS];
+    bool decoded[PAGE_ROWS];
+};
+
+static const struct statement declare = {
+    "verify_events_declare", "DECLARE verify_events NO SCROLL CURSOR FOR"
+                             " SELECT id, properties, body FROM outbox WHERE kind = 0 ORDER BY id"};
+static const struct statement fetch = {"verify_events_fetch", "FETCH 256 FROM verify_events"};
+static const struct statement close_cursor = {"verify_events_close", "CLOSE verify_events"};
+_Static_assert(PAGE_ROWS == 256, "as FETCH says");
+
+enum fact_column {
+    FACT_AT,
+    FACT_COMMAND,
+    FACT_RESULT,
+    FACT_AMOUNT,
+    FACT_CREATED_AT,
+    FACT_TRACE_ID,
+    FACT_CALLER,
+    FACT_KEY,
+    FACT_METADATA,
+    FACT_DEBIT,
+    FACT_CREDIT = FACT_DEBIT + 7, /* number, id, user, asset, seq, balance, held */
+};
+
+static const struct statement facts = {
+    "verify_events_facts",
+    "SELECT wanted.at, command, result, amount, journal.created_at, trace_id, caller, key,"
+    "       journal.metadata,"
+    "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, debit_held,"
+    "       credit, credited.id, credited.user_id, credited.asset,"
+    "       credit_seq, credit_balance, credit_held"
+    "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
+    "  JOIN journal ON journal.id = wanted.id"
+    "  LEFT JOIN account AS debited ON debited.number = debit"
+    "  LEFT JOIN account AS credited ON credited.number = credit"
+    " ORDER BY wanted.at"};
+
+/* Each account's last sequence number, and the first one since the partition that is filled now was
+ * begun: from then on every event is still there. */
+static const struct statement lasts = {
+    "verify_events_lasts",
+    "SELECT number, id, account.seq, since.seq"
+    "  FROM account LEFT JOIN"
+    "       (SELECT account AS number, min(seq) AS seq FROM posting"
+    "         WHERE created_at > (SELECT rotated_at FROM outbox_rotation)"
+    "         GROUP BY account) AS since USING (number)"
+    " WHERE kind = 0 AND account.seq > 0"};
+
+/* --- what is remembered of each account ----------------------------------------------------------------- */
+
+static uint64_t spread(int64_t number)
+{
+    uint64_t hash = (uint64_t)number * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
+}
+
+static bool is_shared_here(const struct events *events, int64_t number)
+{
+    return spread(number) % events->shares == events->share;
+}
+
+/* The account's place, or the free one where it belongs. */
+static struct span *span_of(const struct events *events, int64_t number)
+{
+    uint64_t at = spread(number) / events->shares;
+
+    assert(number != 0);
+    while (true) {
+        struct span *span = &events->spans[at++ % SLOTS];
+        if (span->number == number || span->number == 0) return span;
+    }
+}
+
+static bool span_add(struct events *events, const struct event *event, int64_t number,
+                     struct err *err)
+{
+    struct span *span = span_of(events, number);
+
+    if (span->number == 0) {
+        if (++events->spans_count == SLOTS)
+            return err_set(err, ERR_FATAL, "could not remember accounts: too many in one share");
+        *span = (struct span){number, event->seq, event->seq};
+        return true;
+    }
+    if (event->seq != span->last + 1)
+        verify_differ(events->verify,
+                      "account %.*s: in the outbox its event with sequence number %" PRId64
+                      " is followed by %" PRId64,
+                      TEXT_ARGS(event->account), span->last, event->seq);
+    span->last = event->seq;
+    return true;
+}
+
+/* --- one event against its journal row ------------------------------------------------------------------ */
+
+struct fact {
+    const char *field;
+    bool told_right;
+};
+
+static bool is_number(const PGresult *rows, int row, int column, int64_t value)
+{
+    return !cell_is_null(rows, row, column) && cell_int64(rows, row, column) == value;
+}
+
+static bool is_text(const PGresult *rows, int row, int column, struct text value)
+{
+    return text_equal(cell_text(rows, row, column), value);
+}
+
+static bool is_bytes(const PGresult *rows, int row, int column, struct bytes value)
+{
+    struct bytes cell = cell_bytes(rows, row, column);
+    return cell.size == value.size && (cell.size == 0 || memcmp(cell.data, value.data, cell.size) == 0);
+}
+
+static bool is_uuid(const PGresult *rows, int row, int column, const struct uuid *value)
+{
+    struct uuid cell = cell_uuid(rows, row, column);
+    return uuid_compare(&cell, value) == 0;
+}
+
+static const char *first_wrong(const struct fact *list, size_t list_count)
+{
+    for (size_t i = 0; i < list_count; i++)
+        if (!list[i].told_right) return list[i].field;
+    return NULL;
+}
+
+static bool is_type(const PGresult *rows, int row, const struct event *event)
+{
+    bool opens = event->command == COMMAND_OPEN_ACCOUNT;
+    enum event_type applied = opens ? EVENT_ACCOUNT_OPENED : EVENT_TRANSACTION_CREATED;
+
+    return event->type == (cell_is_null(rows, row, FACT_RESULT) ? applied : EVENT_COMMAND_REJECTED);
+}
+
+/* The first field that tells something else than the journal; NULL when there is none. */
+static const char *wrong_outcome(const PGresult *rows, int row, const struct event *event)
+{
+    const struct fact list[] = {
+        {"command", cell_int16(rows, row, FACT_COMMAND) == command_number(event->command)},
+        {"event_type", is_type(rows, row, event)},
+        {"timestamp", cell_time_us(rows, row, FACT_CREATED_AT) == event->timestamp_us},
+        {"trace_id", is_uuid(rows, row, FACT_TRACE_ID, &event->trace_id)},
+        {"app_id", is_text(rows, row, FACT_CALLER, event->caller)},
+        {"idempotency_key", is_text(rows, row, FACT_KEY, event->key)},
+        {"metadata", is_bytes(rows, row, FACT_METADATA, event->metadata)},
+        {"error", event->type != EVENT_COMMAND_REJECTED ||
+                      is_text(rows, row, FACT_RESULT, text_of(result_word(event->result)))},
+    };
+    return first_wrong(list, sizeof list / sizeof list[0]);
+}
+
+static int side_of(const struct event *event)
+{
+    return event->is_credit || event->type == EVENT_ACCOUNT_OPENED ? FACT_CREDIT : FACT_DEBIT;
+}
+
+static const char *wrong_side(const PGresult *rows, int row, const struct event *event)
+{
+    int side = side_of(event), other = side == FACT_DEBIT ? FACT_CREDIT : FACT_DEBIT;
+    bool moves = event->type == EVENT_TRANSACTION_CREATED;
+    bool counts = !cell_is_null(rows, row, side + 4);
+    const struct fact list[] = {
+        {"account", is_text(rows, row, side + 1, event->account)},
+        {"user_id", is_text(rows, row, side + 2, event->user_id)},
+        {"asset", is_text(rows, row, side + 3, event->asset)},
+        {"amount", !moves || is_number(rows, row, FACT_AMOUNT, event->amount)},
+        {"counterparty", !moves || is_text(rows, row, other + 1, event->counterparty)},
+        {"seq", event->has_balance == counts &&
+                    (!counts || is_number(rows, row, side + 4, event->seq))},
+        {"new_balance", !counts || is_number(rows, row, side + 5, event->new_balance)},
+        {"held", !counts || is_number(rows, row, side + 6, event->held)},
+    };
+    return first_wrong(list, sizeof list / sizeof list[0]);
+}
+
+static bool compare(struct events *events, const PGresult *rows, int row, struct err *err)
+{
+    const struct event *event = &events->page[cell_int32(rows, row, FACT_AT)];
+    bool rejected = event->type == EVENT_COMMAND_REJECTED;
+    const char *wrong = wrong_outcome(rows, row, event);
+    char transaction[UUID_TEXT_SIZE];
+
+    events->decoded[cell_int32(rows, row, FACT_AT)] = false; /* done */
+    if (wrong == NULL && !rejected) wrong = wrong_side(rows, row, event);
+    if (wrong != NULL && events->share == 0) {
+        uuid_format(&event->transaction, transaction);
+        verify_differ(events->verify,
+                      "account %.*s: the event of transaction %s tells another %s than the journal",
+                      TEXT_ARGS(event->account), transaction, wrong);
+    }
+    if (rejected || !event->has_balance || event->type != EVENT_TRANSACTION_CREATED) return true;
+    if (cell_is_null(rows, row, side_of(event))) return true;
+    int64_t number = cell_int64(rows, row, side_of(event));
+    return !is_shared_here(events, number) || span_add(events, event, number, err);
+}
+
+/* --- a page of events ----------------------------------------------------------------------------------- */
+
+static void decode(struct events *events, int row)
+{
+    struct bytes body = cell_bytes(events->rows, row, 2);
+    char problem[PROBLEM_SIZE] = "its properties are none";
+    struct properties properties;
+    enum encoding encoding;
+
+    events->decoded[row] =
+        properties_parse(cell_bytes(events->rows, row, 1), &properties) &&
+        encoding_parse(properties.content_type, &encoding) &&
+        event_decode(events->codec, body, encoding, &events->arena, &events->page[row], problem);
+    if (!events->decoded[row] && events->share == 0)
+        verify_differ(events->verify, "the event with id %" PRId64 " in the outbox cannot be read: %s",
+                      cell_int64(events->rows, row, 0), problem);
+}
+
+static bool ask_facts(struct events *events, int count, PGresult **out, struct err *err)
+{
+    struct bytes places, ids;
+    struct array array;
+
+    array_begin(&array, &events->arena, ARRAY_INT4);
+    for (int i = 0; i < count; i++)
+        if (events->decoded[i]) array_add_int(&array, ARRAY_INT4, i);
+    if (!array_end(&array, &places, err)) return false;
+    array_begin(&array, &events->arena, ARRAY_UUID);
+    for (int i = 0; i < count; i++)
+        if (events->decoded[i]) array_add_uuid(&array, &events->page[i].transaction);
+    if (!array_end(&array, &ids, err)) return false;
+    const struct param params[] = {{places.data, places.size}, {ids.data, ids.size}};
+    return query_one(events->verify->db, &facts, params, 2, out, err);
+}
+
+/* In the events' order, for the sequence numbers; what is left has no journal row. */
+static bool compare_page(struct events *events, struct err *err)
+{
+    int count = PQntuples(events->rows);
+    char transaction[UUID_TEXT_SIZE];
+    PGresult *rows;
+    bool ok = true;
+
+    for (int i = 0; i < count; i++) decode(events, i);
+    if (!ask_facts(events, count, &rows, err)) return false;
+    for (int row = 0; ok && row < PQntuples(rows); row++) ok = compare(events, rows, row, err);
+    PQclear(rows);
+    for (int i = 0; ok && i < count; i++) {
+        if (!events->decoded[i] || events->share != 0) continue;
+        uuid_format(&events->page[i].transaction, transaction);
+        verify_differ(events->verify,
+                      "account %.*s: the journal does not hold transaction %s, of which an event tells",
+                      TEXT_ARGS(events->page[i].account), transaction);
+    }
+    return ok;
+}
+
+static bool run(const struct events *events, const struct statement *statement, struct err *err)
+{
+    PGresult *result;
+
+    if (!query_one(events->verify->db, statement, NULL, 0, &result, err)) return false;
+    PQclear(result);
+    return true;
+}
+
+static bool compare_all(struct events *events, struct err *err)
+{
+    bool more = true;
+
+    if (!run(events, &declare, err)) return false;
+    while (more) {
+        arena_reset(&events->arena);
+        if (!query_one(events->verify->db, &fetch, NULL, 0, &events->rows, err)) return false;
+        more = PQntuples(events->rows) == PAGE_ROWS;
+        bool ok = compare_page(events, err);
+        PQclear(events->rows);
+        if (!ok) return false;
+    }
+    return run(events, &close_cursor, err);
+}
+
+/* --- what the events do not tell ------------------------------------------------------------------------ */
+
+static void compare_last(const struct events *events, const PGresult *row)
+{
+    int64_t number = cell_int64(row, 0, 0), seq = cell_int64(row, 0, 2);
+    struct text id = cell_text(row, 0, 1);
+    bool is_new = !cell_is_null(row, 0, 3);
+
+    if (!is_shared_here(events, number)) return;
+    const struct span *span = span_of(events, number);
+    if (span->number != 0 && span->last != seq)
+        verify_differ(events->verify,
+                      "account %.*s: its sequence number is %" PRId64
+                      ", but that of its last event in the outbox %" PRId64,
+                      TEXT_ARGS(id), seq, span->last);
+    if (!is_new) return;
+    int64_t since = cell_int64(row, 0, 3);
+    if (span->number == 0 || span->first > since)
+        verify_differ(events->verify,
+                      "account %.*s: its event with sequence number %" PRId64
+                      " is not in the outbox",
+                      TEXT_ARGS(id), since);
+}
+
+static bool compare_lasts(const struct events *events, struct err *err)
+{
+    PGresult *row;
+
+    if (!query_rows_begin(events->verify->db, &lasts, NULL, 0, err)) return false;
+    while (query_rows_next(events->verify->db, &row, err)) {
+        if (row == NULL) return true;
+        compare_last(events, row);
+        PQclear(row);
+    }
+    return false;
+}
+
+static bool run_shares(struct events *events, struct err *err)
+{
+    events->shares = events->verify->report->outbox_events / SHARE_EVENTS + 1;
+    for (events->share = 0; events->share < events->shares; events->share++) {
+        memset(events->spans, 0, SLOTS * sizeof *events->spans);
+        events->spans_count = 0;
+        if (!compare_all(events, err) || !compare_lasts(events, err)) return false;
+    }
+    return true;
+}
+
+static bool events_open(struct events *events, const struct verify *verify, struct err *err)
+{
+    events->verify = verify;
+    events->spans = calloc(SLOTS, sizeof *events->spans);
+    if (events->spans == NULL)
+        return err_set(err, ERR_FATAL, "could not read events: out of memory");
+    return codec_open(&events->codec, err) && arena_open(&events->arena, ARENA_SIZE, err);
+}
+
+static void events_close(struct events *events)
+{
+    codec_close(events->codec);
+    arena_close(&events->arena);
+    free(events->spans);
+}
+
+bool verify_outbox(const struct verify *verify, struct err *err)
+{
+    static struct events events; /* its page is too large for a stack */
+
+    events = (struct events){0};
+    bool ok = events_open(&events, verify, err) && run_shares(&events, err);
+    events_close(&events);
+    return ok;
+}

@@ -1,0 +1,186 @@
+/*
+ * store.h - what the tests of the store, the cache and the verifier share: batches made of commands,
+ * and the whole way of one through the database, as the worker goes it.
+ *
+ * The database is one of the test's own, see tests/outbox.h.
+ */
+#ifndef TESTS_STORE_H
+#define TESTS_STORE_H
+
+#include "ledger/store_pg.h"
+#include "outbox/compose.h"
+#include "tests/outbox.h"
+
+enum { STORE_ARENA_SIZE = 64 << 20 };
+
+struct bench { /* one worker */
+    struct db *db;
+    struct store *store;
+    struct codec *codec;
+    struct arena arena;
+    struct batch batch;
+    struct work works[BATCH_COMMANDS_MAX];
+    struct request requests[BATCH_COMMANDS_MAX];
+    struct outbox_row rows[OUTBOX_ROWS_MAX];
+    struct names names;
+};
+
+static inline struct bench *bench_open(void)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+
+    assert_non_null(bench);
+    bench->db = session_as("ledger_worker");
+    must(store_open(&bench->store, &err));
+    must(codec_open(&bench->codec, &err));
+    must(arena_open(&bench->arena, STORE_ARENA_SIZE, &err));
+    must(names_make(&bench->names, "ledger", 8, &err));
+    return bench;
+}
+
+static inline void bench_close(struct bench *bench)
+{
+    db_close(bench->db);
+    store_close(bench->store);
+    codec_close(bench->codec);
+    arena_close(&bench->arena);
+    free(bench);
+}
+
+static inline void batch_begin(struct bench *bench)
+{
+    arena_reset(&bench->arena);
+    bench->batch = (struct batch){.arena = &bench->arena, .works = bench->works};
+}
+
+static inline struct uuid uuid_random(void)
+{
+    uint8_t random[UUID_RANDOM_SIZE];
+
+    random_bytes(random, sizeof random);
+    return uuid_v7((uint64_t)clock_wall_us() / 1000, random);
+}
+
+/* The texts are kept as they are; key may be NULL for a query. */
+static inline struct work *batch_add(struct bench *bench, const char *key, struct command command)
+{
+    uint32_t at = bench->batch.works_count++;
+    struct request *request = &bench->requests[at];
+
+    assert_in_range(at, 0, BATCH_COMMANDS_MAX - 1);
+    *request = (struct request){.fault = RESULT_APPLIED,
+                                .caller = TEXT_LITERAL("tests"),
+                                .key = text_of(key),
+                                .has_key = key != NULL,
+                                .command = command,
+                                .fingerprint = command_fingerprint(&command),
+                                .trace.trace_id = uuid_random()};
+    request->key_digest = idempotency_digest(request->caller, request->key);
+    bench->works[at] = (struct work){.request = request, .id = uuid_random()};
+    return &bench->works[at];
+}
+
+/* A text of the batch. */
+static inline const char *batch_text(struct bench *bench, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static inline const char *batch_text(struct bench *bench, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    struct bytes kept = arena_copy(&bench->arena, text, (size_t)length + 1);
+    assert_non_null(kept.data);
+    return (const char *)kept.data;
+}
+
+static inline struct command open_account(const char *account, const char *user, const char *asset)
+{
+    return (struct command){.type = COMMAND_OPEN_ACCOUNT,
+                            .account = text_of(account),
+                            .user_id = text_of(user),
+                            .asset = text_of(asset)};
+}
+
+static inline struct command open_system(const char *account, const char *asset)
+{
+    struct command command = open_account(account, "house", asset);
+
+    command.kind = ACCOUNT_SYSTEM;
+    return command;
+}
+
+static inline struct command deposit(const char *account, int64_t amount)
+{
+    return (struct command){
+        .type = COMMAND_DEPOSIT, .account = text_of(account), .amount.value = amount};
+}
+
+static inline struct command withdraw(const char *account, int64_t amount)
+{
+    return (struct command){
+        .type = COMMAND_WITHDRAW, .account = text_of(account), .amount.value = amount};
+}
+
+static inline struct command transfer(const char *from, const char *to, int64_t amount)
+{
+    return (struct command){.type = COMMAND_TRANSFER,
+                            .from = text_of(from),
+                            .to = text_of(to),
+                            .amount.value = amount};
+}
+
+static inline struct command query(enum command_type type, const char *account)
+{
+    return (struct command){.type = type, .account = text_of(account)};
+}
+
+static inline bool batch_load(struct bench *bench)
+{
+    return ledger_collect(&bench->batch, &err) &&
+           store_load(bench->store, bench->db, &bench->batch, &err);
+}
+
+static inline bool batch_save(struct bench *bench)
+{
+    struct compose_options options = {.names = &bench->names};
+    struct answers answers = {0};
+    uint32_t count = 0;
+
+    return ledger_apply(&bench->batch, &err) &&
+           store_save(bench->store, bench->db, &bench->batch, &answers, &err) &&
+           compose_rows(&bench->batch, &options, bench->codec, bench->rows, &count, &err) &&
+           outbox_append(bench->db, bench->rows, count, &bench->arena, &answers, &err) &&
+           store_commit(bench->db, &answers, &err);
+}
+
+static inline void batch_run(struct bench *bench)
+{
+    must(batch_load(bench));
+    must(batch_save(bench));
+}
+
+/* A batch of one; its reply is good until the next batch. */
+static inline const struct reply *run_one(struct bench *bench, const char *key,
+                                          struct command command)
+{
+    struct work *work;
+
+    batch_begin(bench);
+    work = batch_add(bench, key, command);
+    batch_run(bench);
+    return &work->reply;
+}
+
+static inline void expect(struct bench *bench, const char *key, struct command command,
+                          enum result result)
+{
+    const struct reply *reply = run_one(bench, key, command);
+
+    if (reply->result != result)
+        fail_msg("%s: '%s' instead of '%s'", key, result_word(reply->result), result_word(result));
+}
+
+#endif
