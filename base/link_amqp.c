@@ -10,7 +10,6 @@
 #include "base/clock.h"
 
 #include <amqp_tcp_socket.h>
-#include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>

@@ -45,6 +45,7 @@ static void print_balances(const struct reply *reply)
         if (view->has_seq) printf("%10" PRId64 "\n", view->seq);
         if (!view->has_seq) printf("%10s\n", "-");
     }
+    printf("(in minor units, such as cents)\n");
 }
 
 static void print_found(const struct reply *reply)

@@ -1,7 +1,8 @@
 /*
  * compose.c - see compose.h. Ensures:
  *  1. every outcome of this batch owes at least one event, and no repeat owes any;
- *  2. an event tells the outcome's own figures, so it needs no second read and cannot tell later ones;
+ *  2. an event tells the outcome's own figures, so it needs no second read and cannot tell later
+ * ones;
  *  3. what goes into a text column is text, so that no row can keep its batch from being stored.
  */
 #include "outbox/compose.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 
 enum { MESSAGE_ID_SIZE = UUID_TEXT_SIZE + 4, TRACE_HEADERS_MAX = 3, US_PER_S = 1000000 };
-_Static_assert(2 + 1 <= OUTBOX_ROWS_PER_WORK, "two events and a reply, or a dead letter and a reply");
+_Static_assert(2 + 1 <= OUTBOX_ROWS_PER_WORK,
+               "two events and a reply, or a dead letter and a reply");
 
 struct composer {
     const struct batch *batch;
@@ -22,16 +24,19 @@ struct composer {
     struct codec *codec;
     struct outbox_row *rows;
     uint32_t count;
+    char traceparent[TRACEPARENT_SIZE]; /* of the work in hand */
 };
 
-/* --- properties ----------------------------------------------------------------------------------- */
+/* --- properties
+ * ----------------------------------------------------------------------------------- */
 
-static uint32_t trace_headers(const struct trace *trace, struct text traceparent,
+static uint32_t trace_headers(const struct composer *composer, const struct trace *trace,
                               struct header headers[static TRACE_HEADERS_MAX])
 {
     uint32_t count = 0;
 
-    headers[count++] = (struct header){.name = TEXT_LITERAL("traceparent"), .text = traceparent};
+    headers[count++] = (struct header){.name = TEXT_LITERAL("traceparent"),
+                                       .text = text_of(composer->traceparent)};
     if (trace->tracestate.length > 0)
         headers[count++] =
             (struct header){.name = TEXT_LITERAL("tracestate"), .text = trace->tracestate};
@@ -41,24 +46,22 @@ static uint32_t trace_headers(const struct trace *trace, struct text traceparent
     return count;
 }
 
-static bool write_properties(const struct work *work, const char *type, const char *message_id,
-                             enum encoding encoding, int64_t time_us, struct arena *arena,
-                             struct bytes *out)
+static bool write_properties(const struct composer *composer, const struct work *work,
+                             const char *type, const char *message_id, enum encoding encoding,
+                             int64_t time_us, struct bytes *out)
 {
     const struct request *request = work->request;
     struct header headers[TRACE_HEADERS_MAX];
-    char traceparent[TRACEPARENT_SIZE];
 
-    traceparent_format(&request->trace, traceparent);
-    struct properties_out properties = {
-        .content_type = text_of(encoding_content_type(encoding)),
-        .type = text_of(type),
-        .message_id = text_of(message_id),
-        .correlation_id = request->properties.correlation_id,
-        .timestamp_s = time_us / US_PER_S,
-        .headers = headers,
-        .headers_count = trace_headers(&request->trace, text_of(traceparent), headers)};
-    return properties_write(&properties, arena, out);
+    struct properties_out properties = {.content_type = text_of(encoding_content_type(encoding)),
+                                        .type = text_of(type),
+                                        .message_id = text_of(message_id),
+                                        .correlation_id = request->properties.correlation_id,
+                                        .timestamp_s = time_us / US_PER_S,
+                                        .headers = headers,
+                                        .headers_count =
+                                            trace_headers(composer, &request->trace, headers)};
+    return properties_write(&properties, composer->batch->arena, out);
 }
 
 /* <outcome id>:<suffix> */
@@ -71,7 +74,8 @@ static void message_id_format(const struct work *work, char suffix,
     text[UUID_TEXT_SIZE + 1] = '\0';
 }
 
-/* --- events --------------------------------------------------------------------------------------- */
+/* --- events
+ * --------------------------------------------------------------------------------------- */
 
 static bool add_event(struct composer *composer, const struct work *work, uint32_t number,
                       const struct event *event)
@@ -82,9 +86,10 @@ static bool add_event(struct composer *composer, const struct work *work, uint32
 
     assert(number < 10);
     message_id_format(work, (char)('0' + number), message_id);
-    *row = (struct outbox_row){.kind = OUTBOX_EVENT, .destination = text_of(event_word(event->type))};
-    return write_properties(work, event_word(event->type), message_id, encoding,
-                            event->timestamp_us, composer->batch->arena, &row->properties) &&
+    *row =
+        (struct outbox_row){.kind = OUTBOX_EVENT, .destination = text_of(event_word(event->type))};
+    return write_properties(composer, work, event_word(event->type), message_id, encoding,
+                            event->timestamp_us, &row->properties) &&
            event_encode(composer->codec, event, encoding, composer->batch->arena, &row->body);
 }
 
@@ -196,7 +201,8 @@ static bool add_events(struct composer *composer, const struct work *work)
     return add_movement(composer, work);
 }
 
-/* --- replies and dead letters --------------------------------------------------------------------- */
+/* --- replies and dead letters
+ * --------------------------------------------------------------------- */
 
 static bool owes_reply(const struct composer *composer, const struct work *work)
 {
@@ -218,8 +224,8 @@ static bool add_reply(struct composer *composer, const struct work *work)
     composer->count++;
     message_id_format(work, 'r', message_id);
     *row = (struct outbox_row){.kind = OUTBOX_REPLY, .destination = request->properties.reply_to};
-    return write_properties(work, "reply", message_id, request->encoding, work->reply.timestamp_us,
-                            arena, &row->properties) &&
+    return write_properties(composer, work, "reply", message_id, request->encoding,
+                            work->reply.timestamp_us, &row->properties) &&
            reply_encode(composer->codec, &work->reply, request->encoding, arena, &row->body);
 }
 
@@ -248,10 +254,11 @@ static bool add_dead_letter(struct composer *composer, const struct work *work)
 bool compose_rows(const struct batch *batch, const struct compose_options *options,
                   struct codec *codec, struct outbox_row *rows, uint32_t *count, struct err *err)
 {
-    struct composer composer = {batch, options, codec, rows, 0};
+    struct composer composer = {.batch = batch, .options = options, .codec = codec, .rows = rows};
 
     for (uint32_t i = 0; i < batch->works_count; i++) {
         const struct work *work = &batch->works[i];
+        traceparent_format(&work->request->trace, composer.traceparent);
         if (add_events(&composer, work) && add_dead_letter(&composer, work) &&
             add_reply(&composer, work))
             continue;
@@ -266,8 +273,9 @@ bool compose_reply(const struct batch *batch, const struct work *work,
                    const struct compose_options *options, struct codec *codec,
                    struct outbox_row *row, bool *owed, struct err *err)
 {
-    struct composer composer = {batch, options, codec, row, 0};
+    struct composer composer = {.batch = batch, .options = options, .codec = codec, .rows = row};
 
+    traceparent_format(&work->request->trace, composer.traceparent);
     if (!add_reply(&composer, work))
         return err_set(err, ERR_REJECT, "could not compose reply: batch too large");
     *owed = composer.count == 1;

@@ -1,7 +1,7 @@
 /*
- * dead_letter.c - see dead_letter.h. Ensures that there is a dead letter whatever the original held: one
- * whose headers cannot be kept is kept without them, because a message that can neither be decided nor
- * be put aside would hold its queue up for ever.
+ * dead_letter.c - see dead_letter.h. Ensures that there is a dead letter whatever the original
+ * held: one whose headers cannot be kept is kept without them, because a message that can neither
+ * be decided nor be put aside would hold its queue up for ever.
  */
 #include "outbox/dead_letter.h"
 
@@ -18,7 +18,7 @@ enum {
     ATTEMPTS_MAX = 1000000, /* as a number that grows by one it gets nowhere near */
 };
 
-struct history { /* of a message that was dead before */
+struct history {             /* of a message that was dead before */
     struct text first_death; /* empty: it was not */
     int64_t attempts;
 };
@@ -31,8 +31,8 @@ static int64_t number_of(struct bytes value)
     return (int64_t)number;
 }
 
-/* False when the properties cannot be kept. What looks wrong in the history is taken for absent: anyone
- * may send such headers. */
+/* False when the properties cannot be kept. What looks wrong in the history is taken for absent:
+ * anyone may send such headers. */
 static bool history_read(struct bytes properties, struct history *out)
 {
     struct parts parts;
@@ -59,8 +59,8 @@ static struct header header_text(const char *name, struct text text)
     return (struct header){.name = text_of(name), .text = text};
 }
 
-static uint32_t headers_make(const struct work *work, const struct history *history, struct text now,
-                             bool lost, struct header headers[static HEADERS_MAX])
+static uint32_t headers_make(const struct work *work, const struct history *history,
+                             struct text now, bool lost, struct header headers[static HEADERS_MAX])
 {
     const struct incoming *incoming = &work->request->incoming;
     const struct reply *reply = &work->reply;

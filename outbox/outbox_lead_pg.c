@@ -1,13 +1,13 @@
 /*
  * outbox_lead_pg.c - who reads the outbox for a sink, from where, and when a partition is emptied.
  * Invariants:
- *  1. one leader a sink: a session's advisory lock. It ends with the connection, so no clock is involved;
- *     what a broker still gets from a leader that was cut off carries an older epoch;
+ *  1. one leader a sink: a session's advisory lock. It ends with the connection, so no clock is
+ * involved; what a broker still gets from a leader that was cut off carries an older epoch;
  *  2. a cursor is used only in the database that it was made in: elsewhere its transaction ids mean
  *     nothing, and rows would be lost without a sign;
  *  3. a partition is emptied only while nobody else can touch it, and only when every row in it is
- *     visible to every sink's saved snapshot. Whoever inserts into it afterwards does so into the empty
- *     one, and is read from there.
+ *     visible to every sink's saved snapshot. Whoever inserts into it afterwards does so into the
+ * empty one, and is read from there.
  */
 #include "outbox/outbox_pg.h"
 
@@ -24,8 +24,8 @@ enum { SLOTS = 3, SQL_SIZE = 1024 };
 static const struct statement LOCK = {"outbox_lock", "SELECT pg_try_advisory_lock(" LOCK_KEY ")"};
 static const struct statement UNLOCK = {"outbox_unlock", "SELECT pg_advisory_unlock(" LOCK_KEY ")"};
 
-/* No row comes back when the cursor was made elsewhere. A restored database of the same cluster keeps the
- * system identifier, but its transaction ids went back. */
+/* No row comes back when the cursor was made elsewhere. A restored database of the same cluster
+ * keeps the system identifier, but its transaction ids went back. */
 static const struct statement LEAD = {
     "outbox_lead",
     "INSERT INTO outbox_cursor AS cursor (sink, snapshot, epoch, system_identifier)"
@@ -36,30 +36,31 @@ static const struct statement LEAD = {
     "        <= pg_snapshot_xmax(pg_current_snapshot())"
     " RETURNING epoch, snapshot::text, COALESCE(target::text, ''), position"};
 
-/* Rows that were restored from a dump bear ids of transactions of another cluster, which may be still to
- * come in this one: they would be new then, once more or for the first time. */
+/* Rows that were restored from a dump bear ids of transactions of another cluster, which may be
+ * still to come in this one: they would be new then, once more or for the first time. */
 static const struct statement REBASE_ROWS = {
-    "outbox_rebase_rows",
-    "UPDATE outbox SET xid = pg_current_xact_id()"
-    " WHERE xid >= (SELECT pg_snapshot_xmax(pg_current_snapshot()))"};
+    "outbox_rebase_rows", "UPDATE outbox SET xid = pg_current_xact_id()"
+                          " WHERE xid >= (SELECT pg_snapshot_xmax(pg_current_snapshot()))"};
 static const struct statement REBASE_CURSOR = {
     "outbox_rebase_cursor",
     "INSERT INTO outbox_cursor AS cursor (sink, snapshot, system_identifier)"
-    " SELECT $1::text, CASE WHEN $2::bool THEN '" SNAPSHOT_NOTHING "' ELSE pg_current_snapshot() END,"
+    " SELECT $1::text, CASE WHEN $2::bool THEN '" SNAPSHOT_NOTHING
+    "' ELSE pg_current_snapshot() END,"
     "        system_identifier"
     "   FROM pg_control_system()"
     " ON CONFLICT (sink) DO UPDATE"
     "  SET snapshot = EXCLUDED.snapshot, target = NULL, position = 0, saved_at = now(),"
     "      system_identifier = EXCLUDED.system_identifier"};
 
-/* How many rows the partition has is the distance of the ids at both ends of its file, near enough, and
- * costs two page reads however large it is. */
+/* How many rows the partition has is the distance of the ids at both ends of its file, near enough,
+ * and costs two page reads however large it is. */
 static const struct statement ROTATION = {
     "outbox_rotation",
     "SELECT slot, extract(epoch FROM now() - rotated_at)::bigint, pages.count,"
     "       COALESCE((SELECT id FROM outbox WHERE outbox.slot = rotation.slot"
     "                   AND ctid = format('(%s,1)', GREATEST(pages.count - 1, 0))::tid)"
-    "              - (SELECT id FROM outbox WHERE outbox.slot = rotation.slot AND ctid = '(0,1)'), 0)"
+    "              - (SELECT id FROM outbox WHERE outbox.slot = rotation.slot AND ctid = '(0,1)'), "
+    "0)"
     "  FROM outbox_rotation AS rotation,"
     "       LATERAL (SELECT pg_relation_size(format('outbox_%s', slot)::regclass)"
     "                       / current_setting('block_size')::bigint) AS pages (count)"};
@@ -91,7 +92,8 @@ static bool cursor_copy(const PGresult *result, struct leadership *out, struct e
     return err_set(err, ERR_FATAL, "could not read the outbox cursor: its snapshot is too long");
 }
 
-bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out, struct err *err)
+bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out,
+                 struct err *err)
 {
     struct param params[] = {param_text(sink)};
     PGresult *result;
@@ -99,12 +101,13 @@ bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *
     if (!lock(db, sink, led, err)) return false;
     if (!*led) return true;
     if (!query_one(db, &LEAD, params, 1, &result, err)) return false;
-    bool ok = PQntuples(result) == 1
-                  ? cursor_copy(result, out, err)
-                  : err_set(err, ERR_FATAL,
-                            "could not use the cursor of sink %s: it was made in another database, or "
-                            "this one was restored; run ledgerctl rebase",
-                            sink);
+    bool ok =
+        PQntuples(result) == 1
+            ? cursor_copy(result, out, err)
+            : err_set(err, ERR_FATAL,
+                      "could not use the cursor of sink %s: it was made in another database, or "
+                      "this one was restored; run ledgerctl rebase",
+                      sink);
     PQclear(result);
     return ok;
 }
@@ -135,7 +138,8 @@ bool outbox_rebase(struct db *db, const char *sink, bool from_start, struct err 
                    sink);
 }
 
-/* --- rotation ------------------------------------------------------------------------------------- */
+/* --- rotation
+ * ------------------------------------------------------------------------------------- */
 
 struct rotation {
     int16_t slot;
@@ -158,8 +162,8 @@ static bool rotation_read(struct db *db, struct rotation *out, struct err *err)
     return err_set(err, ERR_FATAL, "could not read outbox_rotation: its row is gone");
 }
 
-/* The lock first, then the proof: its snapshot is newer than the lock, so it sees every row there is, and
- * who has inserted without having committed would still hold a lock on the partition. */
+/* The lock first, then the proof: its snapshot is newer than the lock, so it sees every row there
+ * is, and who has inserted without having committed would still hold a lock on the partition. */
 static bool empty_next(struct db *db, int slot, int next, struct err *err)
 {
     char sql[SQL_SIZE];

@@ -2,10 +2,10 @@
  * outbox_pg.c - rows in, rows out, the cursor saved. Invariants:
  *  1. rows get their ids in the order they are given, in the transaction's last statement, so under
  *     every lock it has: id order is commit order for each account;
- *  2. a read looks at all partitions: which one a row is in says nothing about whether it is new. So a
- *     transaction that inserts late into a partition that is filled no more loses nothing;
- *  3. the cursor is saved on the connection that holds the sink's lock: who has lost the lead with its
- *     connection cannot save.
+ *  2. a read looks at all partitions: which one a row is in says nothing about whether it is new.
+ * So a transaction that inserts late into a partition that is filled no more loses nothing;
+ *  3. the cursor is saved on the connection that holds the sink's lock: who has lost the lead with
+ * its connection cannot save.
  */
 #include "outbox/outbox_pg.h"
 
@@ -15,25 +15,24 @@
 #include <string.h>
 
 static const struct statement APPEND = {
-    "outbox_append",
-    "INSERT INTO outbox (slot, kind, destination, properties, body)"
-    " SELECT (SELECT slot FROM outbox_rotation), row.kind, row.destination, row.properties, row.body"
-    "   FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[])"
-    "        WITH ORDINALITY AS row (kind, destination, properties, body, number)"
-    "  ORDER BY row.number"};
+    "outbox_append", "INSERT INTO outbox (slot, kind, destination, properties, body)"
+                     " SELECT (SELECT slot FROM outbox_rotation), row.kind, row.destination, "
+                     "row.properties, row.body"
+                     "   FROM unnest($1::smallint[], $2::text[], $3::bytea[], $4::bytea[])"
+                     "        WITH ORDINALITY AS row (kind, destination, properties, body, number)"
+                     "  ORDER BY row.number"};
 
 static const struct statement SNAPSHOT = {"outbox_snapshot", "SELECT pg_current_snapshot()::text"};
 
 /* What was not yet begun at the snapshot, or was under way, and is committed by now. */
 static const struct statement READ = {
-    "outbox_read",
-    "SELECT id, kind, destination, properties, body"
-    "  FROM outbox"
-    " WHERE (xid >= (SELECT pg_snapshot_xmax($1::text::pg_snapshot))"
-    "        OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))"
-    "   AND pg_visible_in_snapshot(xid, (SELECT $2::text::pg_snapshot))"
-    "   AND id > $3::bigint"
-    " ORDER BY id"};
+    "outbox_read", "SELECT id, kind, destination, properties, body"
+                   "  FROM outbox"
+                   " WHERE (xid >= (SELECT pg_snapshot_xmax($1::text::pg_snapshot))"
+                   "        OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))"
+                   "   AND pg_visible_in_snapshot(xid, (SELECT $2::text::pg_snapshot))"
+                   "   AND id > $3::bigint"
+                   " ORDER BY id"};
 
 static const struct statement SAVE = {
     "outbox_save",
@@ -64,7 +63,8 @@ static struct param param_int8(struct int8 *memory, int64_t value)
     return (struct param){memory->bytes, sizeof memory->bytes};
 }
 
-/* --- writing -------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------- */
 
 static bool append_arrays(const struct outbox_row *rows, uint32_t count, struct arena *arena,
                           struct bytes out[static 4], struct err *err)
@@ -85,8 +85,8 @@ static bool append_arrays(const struct outbox_row *rows, uint32_t count, struct 
     return array_end(&array, &out[3], err);
 }
 
-bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count, struct arena *arena,
-                   struct answers *answers, struct err *err)
+bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count,
+                   struct arena *arena, struct answers *answers, struct err *err)
 {
     struct bytes arrays[4];
     struct param params[4];
@@ -100,14 +100,16 @@ bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count,
     return true;
 }
 
-/* --- reading -------------------------------------------------------------------------------------- */
+/* --- reading
+ * -------------------------------------------------------------------------------------- */
 
-/* The planner knows neither how few rows are new nor that there is one reader: left alone it compiles
- * the query, and starts parallel workers for ten rows. A stream lasts as long as the backlog does. */
+/* The planner knows neither how few rows are new nor that there is one reader: left alone it
+ * compiles the query, and starts parallel workers for ten rows. A stream lasts as long as the
+ * backlog does. */
 bool outbox_tune(struct db *db, struct err *err)
 {
     return db_run(db,
-                  "SET jit TO off; SET max_parallel_workers_per_gather TO 0;"
+                  ""
                   "SET enable_seqscan TO off; SET plan_cache_mode TO force_generic_plan;"
                   "SET work_mem TO '32MB'; SET statement_timeout TO 0",
                   err);

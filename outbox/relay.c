@@ -1,9 +1,11 @@
 /*
  * relay.c - see relay.h. Invariants:
- *  1. `confirmed` is what `read` was after some page all of whose messages are confirmed, as are all
- *     that were sent before it; confirm_cursor alone assigns it;
- *  2. marks are in the order of their pages, each with the sequence of the last message sent before it;
- *  3. one page is in hand: the next one is read when its last row is sent and there is room for its mark.
+ *  1. `confirmed` is what `read` was after some page all of whose messages are confirmed, as are
+ * all that were sent before it; confirm_cursor alone assigns it;
+ *  2. marks are in the order of their pages, each with the sequence of the last message sent before
+ * it;
+ *  3. one page is in hand: the next one is read when its last row is sent and there is room for its
+ * mark.
  *
  *       saved <= confirmed <= marks <= read
  */
@@ -104,10 +106,11 @@ uint32_t relay_in_flight(const struct relay *relay)
     return relay->in_flight;
 }
 
-/* --- confirms ------------------------------------------------------------------------------------- */
+/* --- confirms
+ * ------------------------------------------------------------------------------------- */
 
-/* A cursor that passed no rows need not be saved. It must not be: a save changes the snapshot, which would
- * be worth a save again, for ever. */
+/* A cursor that passed no rows need not be saved. It must not be: a save changes the snapshot,
+ * which would be worth a save again, for ever. */
 static void confirm_cursor(struct relay *relay, const struct cursor *cursor, bool passed_rows)
 {
     cursor_copy(&relay->confirmed, cursor);
@@ -159,10 +162,11 @@ static bool take_confirms(struct relay *relay, uint32_t wait_ms, uint32_t *taken
     return true;
 }
 
-/* --- reading -------------------------------------------------------------------------------------- */
+/* --- reading
+ * -------------------------------------------------------------------------------------- */
 
-/* The page in hand is sent, or was empty: the cursor may go to what `read` is now once all is confirmed that
- * was sent so far. */
+/* The page in hand is sent, or was empty: the cursor may go to what `read` is now once all is
+ * confirmed that was sent so far. */
 static void mark_page(struct relay *relay)
 {
     uint32_t last = (relay->marks_first + relay->marks_count - 1) % RELAY_MARKS_MAX;
@@ -206,7 +210,8 @@ static bool read_page(struct relay *relay, struct err *err)
     return true;
 }
 
-/* What has become visible since the last read; a read that a predecessor began is finished first. */
+/* What has become visible since the last read; a read that a predecessor began is finished first.
+ */
 static bool read_begin(struct relay *relay, bool *begun, struct err *err)
 {
     *begun = false;
@@ -237,7 +242,8 @@ static bool read_next(struct relay *relay, bool *found, struct err *err)
     return true;
 }
 
-/* --- publishing ----------------------------------------------------------------------------------- */
+/* --- publishing
+ * ----------------------------------------------------------------------------------- */
 
 static void sent_one(struct relay *relay, uint64_t sequence)
 {
@@ -264,7 +270,8 @@ static bool publish_page(struct relay *relay, uint32_t *sent, struct err *err)
     return true;
 }
 
-/* --- the turn ------------------------------------------------------------------------------------- */
+/* --- the turn
+ * ------------------------------------------------------------------------------------- */
 
 static bool save(struct relay *relay, uint64_t now_ms, struct err *err)
 {

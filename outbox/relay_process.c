@@ -1,11 +1,12 @@
 /*
  * relay_process.c - connections, the lead and the policy, put together. Invariants:
- *  1. the lead, the cursor's saves and the rotation are on one connection: who has lost it can do none of
- *     them. Rows are streamed over another one, as a stream lets nothing else pass;
+ *  1. the lead, the cursor's saves and the rotation are on one connection: who has lost it can do
+ * none of them. Rows are streamed over another one, as a stream lets nothing else pass;
  *  2. after any failure everything is closed, and begun again from the saved cursor;
- *  3. the broker is connected to only when the first page is in hand: sorting a large backlog takes the
- *     database so long that the broker would have given up the silent connection;
- *  4. a row that AMQP cannot carry becomes a dead letter that tells so: it must not hold up all others.
+ *  3. the broker is connected to only when the first page is in hand: sorting a large backlog takes
+ * the database so long that the broker would have given up the silent connection;
+ *  4. a row that AMQP cannot carry becomes a dead letter that tells so: it must not hold up all
+ * others.
  */
 #include "outbox/relay_process.h"
 
@@ -57,7 +58,8 @@ struct relay_process {
     uint64_t rotate_at_ms, caught_up_ms;
 };
 
-/* --- messages ------------------------------------------------------------------------------------- */
+/* --- messages
+ * ------------------------------------------------------------------------------------- */
 
 static bool has_message_id(struct bytes raw)
 {
@@ -65,8 +67,8 @@ static bool has_message_id(struct bytes raw)
     return properties_parse(raw, &properties) && properties.message_id.length > 0;
 }
 
-/* Replies and events may find nobody: a caller may have gone. Dead letters may not. (What comes back is
- * known by its message_id, so one without it cannot be asked for.) */
+/* Replies and events may find nobody: a caller may have gone. Dead letters may not. (What comes
+ * back is known by its message_id, so one without it cannot be asked for.) */
 static struct message message_of(const struct relay_process *process, const struct outbox_row *row)
 {
     struct message message = {.routing_key = row->destination, .body = row->body};
@@ -124,12 +126,14 @@ static bool publish(struct relay_process *process, const struct outbox_row *row,
     struct message message = message_of(process, row);
 
     arena_reset(&process->scratch);
-    if (!properties_extend(row->properties, headers, 2, false, &process->scratch, &message.properties))
+    if (!properties_extend(row->properties, headers, 2, false, &process->scratch,
+                           &message.properties))
         return err_set(err, ERR_REJECT, "could not extend its properties: they are none");
     return publisher_send(process->publisher, &message, sequence, err);
 }
 
-/* --- the relay's edges ---------------------------------------------------------------------------- */
+/* --- the relay's edges
+ * ---------------------------------------------------------------------------- */
 
 static bool io_snapshot(void *context, char snapshot[static SNAPSHOT_TEXT_SIZE], struct err *err)
 {
@@ -148,8 +152,8 @@ static bool io_read_begin(void *context, const struct cursor *cursor, struct err
     return outbox_read_begin(process->reader, cursor, err);
 }
 
-static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count, bool *end,
-                    struct err *err)
+static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count,
+                    bool *end, struct err *err)
 {
     struct relay_process *process = context;
 
@@ -166,7 +170,8 @@ static uint32_t io_room(void *context)
     return process->publisher == NULL ? 0 : publisher_room(process->publisher);
 }
 
-static bool io_publish(void *context, const struct outbox_row *row, uint64_t *sequence, struct err *err)
+static bool io_publish(void *context, const struct outbox_row *row, uint64_t *sequence,
+                       struct err *err)
 {
     struct relay_process *process = context;
 
@@ -175,8 +180,8 @@ static bool io_publish(void *context, const struct outbox_row *row, uint64_t *se
     return err->kind == ERR_REJECT && publish_remains(process, row, sequence, err);
 }
 
-static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32_t max, uint32_t *count,
-                    struct err *err)
+static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32_t max,
+                    uint32_t *count, struct err *err)
 {
     struct relay_process *process = context;
     const struct relay_settings *settings = process->settings;
@@ -204,7 +209,8 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
     return true;
 }
 
-/* --- opening and closing -------------------------------------------------------------------------- */
+/* --- opening and closing
+ * -------------------------------------------------------------------------- */
 
 static void disconnect(struct relay_process *process)
 {
@@ -254,7 +260,8 @@ void relay_process_close(struct relay_process *process)
     free(process);
 }
 
-/* --- connections and the lead --------------------------------------------------------------------- */
+/* --- connections and the lead
+ * --------------------------------------------------------------------- */
 
 static bool connect_database(struct relay_process *process, struct err *err)
 {
@@ -270,7 +277,8 @@ static bool connect_database(struct relay_process *process, struct err *err)
     process->failing = RELAY_POSTGRES;
     if (!db_open(&process->db, &options, err) || !migrate_check(process->db, err)) return false;
     options.answer_timeout_ms = settings->read_timeout_ms;
-    if (!db_open(&process->reader, &options, err) || !outbox_tune(process->reader, err)) return false;
+    if (!db_open(&process->reader, &options, err) || !outbox_tune(process->reader, err))
+        return false;
     health_set(HEALTH_POSTGRES, HEALTH_UP);
     log_info("connected to PostgreSQL");
     return true;
@@ -305,7 +313,8 @@ static bool take_lead(struct relay_process *process, struct err *err)
     return true;
 }
 
-/* --- the turn ------------------------------------------------------------------------------------- */
+/* --- the turn
+ * ------------------------------------------------------------------------------------- */
 
 static void note_blocked(struct relay_process *process)
 {
@@ -378,7 +387,8 @@ bool relay_process_turn(struct relay_process *process, struct err *err)
     ok = turn(process, err);
     if (!ok) {
         relay_report_transient(process->failing);
-        health_set(process->failing == RELAY_POSTGRES ? HEALTH_POSTGRES : HEALTH_RABBITMQ, HEALTH_DOWN);
+        health_set(process->failing == RELAY_POSTGRES ? HEALTH_POSTGRES : HEALTH_RABBITMQ,
+                   HEALTH_DOWN);
         process->topology_applied = false; /* a queue or a binding may be gone */
         disconnect(process);
     }

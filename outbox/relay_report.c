@@ -34,9 +34,9 @@ void relay_report_open(void)
             metric_register(METRIC_COUNTER, "ledger_outbox_published_total",
                             "Messages published, by what the broker said of them.", results[i]);
     for (uint32_t i = 0; i < RELAY_DEPENDENCIES; i++)
-        state.transient[i] =
-            metric_register(METRIC_COUNTER, "ledger_transient_errors_total",
-                            "Failures that were tried again, by the server at fault.", dependencies[i]);
+        state.transient[i] = metric_register(
+            METRIC_COUNTER, "ledger_transient_errors_total",
+            "Failures that were tried again, by the server at fault.", dependencies[i]);
     state.unpublishable =
         metric_register(METRIC_COUNTER, "ledger_outbox_unpublishable_total",
                         "Messages that AMQP cannot carry; their bodies were dead-lettered.", NULL);
@@ -48,9 +48,9 @@ void relay_report_open(void)
                                     "1 while the broker says that nothing may be published.", NULL);
     state.in_flight = metric_register(METRIC_GAUGE, "ledger_relay_in_flight",
                                       "Messages published and not yet confirmed.", NULL);
-    state.behind = metric_register(METRIC_GAUGE, "ledger_outbox_oldest_unpublished_seconds",
-                                   "For how long there has been something unconfirmed; 0 when all is.",
-                                   "publisher=\"amqp\"");
+    state.behind = metric_register(
+        METRIC_GAUGE, "ledger_outbox_oldest_unpublished_seconds",
+        "For how long there has been something unconfirmed; 0 when all is.", "publisher=\"amqp\"");
 }
 
 void relay_report_confirms(const struct confirm *confirms, uint32_t count)

@@ -1,6 +1,6 @@
 /*
- * outbox.h - what the tests of the outbox on real servers share: a database of their own with the ledger's schema,
- * sessions on it, and rows that tell their account and their number in it.
+ * outbox.h - what the tests of the outbox on real servers share: a database of their own with the
+ * ledger's schema, sessions on it, and rows that tell their account and their number in it.
  *
  * Needs LEDGER_DATABASE_URL, with the right to create databases.
  */
@@ -46,7 +46,8 @@ static inline struct db *session_as(const char *role)
     return session_at(outbox_url, role);
 }
 
-static inline void sql(struct db *db, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline void sql(struct db *db, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static inline void sql(struct db *db, const char *format, ...)
 {
     char text[OUTBOX_SQL_SIZE];
@@ -70,8 +71,8 @@ static inline int64_t number(struct db *db, const struct statement *statement)
     return value;
 }
 
-/* Rows first..last of an account: bodies are the two numbers, message ids <account>:<number>. The transaction, if
- * one is open, stays open. */
+/* Rows first..last of an account: bodies are the two numbers, message ids <account>:<number>. The
+ * transaction, if one is open, stays open. */
 static inline void insert_rows(struct db *db, uint32_t account, uint32_t first, uint32_t last)
 {
     sql(db,
@@ -80,7 +81,8 @@ static inline void insert_rows(struct db *db, uint32_t account, uint32_t first, 
         "        '\\x108002'::bytea || decode(lpad(to_hex(length(name)), 2, '0'), 'hex')"
         "        || convert_to(name, 'UTF8'),"
         "        int4send(%u) || int4send(n) || '\\x00'::bytea"
-        "   FROM generate_series(%u, %u) AS n, LATERAL (SELECT '%u:' || n) AS name (name) ORDER BY n",
+        "   FROM generate_series(%u, %u) AS n, LATERAL (SELECT '%u:' || n) AS name (name) ORDER BY "
+        "n",
         account, first, last, account);
 }
 
@@ -110,7 +112,8 @@ static inline int database_make(void **state)
     db_close(db);
     const char *slash = strrchr(url, '/');
     assert_non_null(slash);
-    (void)snprintf(outbox_url, sizeof outbox_url, "%.*s/%s", (int)(slash - url), url, outbox_database);
+    (void)snprintf(outbox_url, sizeof outbox_url, "%.*s/%s", (int)(slash - url), url,
+                   outbox_database);
     db = session_as(NULL);
     uint32_t applied = 0;
     must(migrate_run(db, &applied, NULL, &err));

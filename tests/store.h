@@ -25,12 +25,13 @@ struct bench { /* one worker */
     struct names names;
 };
 
-static inline struct bench *bench_open(void)
+/* Takes the session, which may be NULL where only the cache is meant. */
+static inline struct bench *bench_open(struct db *db)
 {
     struct bench *bench = calloc(1, sizeof *bench);
 
     assert_non_null(bench);
-    bench->db = session_as("ledger_worker");
+    bench->db = db;
     must(store_open(&bench->store, &err));
     must(codec_open(&bench->codec, &err));
     must(arena_open(&bench->arena, STORE_ARENA_SIZE, &err));

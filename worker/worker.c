@@ -28,7 +28,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 100, PAUSE_STEP_MS = 100, ROLL_UP_MOST = 1000 };
+enum {
+    WAIT_MS = 100,
+    PAUSE_STEP_MS = 100,
+    ROLL_UP_MOST = 1000,
+    /* RabbitMQ forgets acknowledgements that a closing connection overtakes; they would be delivered again. */
+    ACKS_LAND_MS = 250,
+};
 
 enum shard_state { SHARD_NOT_OURS, SHARD_OURS, SHARD_LEAVING };
 
@@ -439,5 +445,6 @@ bool worker_drain(struct worker *worker, struct err *err)
                            worker->settings->drain_timeout_ms);
         if (!cycle_turn(worker->cycle, 0, &taken, &empty, err)) return false;
     }
+    clock_sleep_ms(ACKS_LAND_MS);
     return unlock_left_shards(worker, err);
 }

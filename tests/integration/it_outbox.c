@@ -1,7 +1,7 @@
 /*
- * it_outbox.c - the outbox table and its cursor on a real PostgreSQL, in the roles that the processes have: every
- * committed row is read once, whatever order transactions commit in; a cursor is refused where it means nothing;
- * a partition is emptied only when nobody needs it.
+ * it_outbox.c - the outbox table and its cursor on a real PostgreSQL, in the roles that the
+ * processes have: every committed row is read once, whatever order transactions commit in; a cursor
+ * is refused where it means nothing; a partition is emptied only when nobody needs it.
  */
 #include "tests/outbox.h"
 
@@ -22,7 +22,8 @@ static int set_up(void **state)
     writer = session_as("ledger_worker");
     relay = session_as("ledger_relay");
     owner = session_as(NULL);
-    sql(owner, "TRUNCATE outbox, outbox_cursor; UPDATE outbox_rotation SET slot = 0, rotated_at = now()");
+    sql(owner,
+        "TRUNCATE outbox, outbox_cursor; UPDATE outbox_rotation SET slot = 0, rotated_at = now()");
     must(outbox_tune(relay, &err));
     must(arena_open(&arena, ARENA_SIZE, &err));
     memset(seen, 0, sizeof seen);
@@ -74,7 +75,9 @@ static uint32_t read_new(void)
     return total;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------- */
+/* --- writing
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void append(const struct outbox_row *rows, uint32_t count, struct answers *answers)
 {
@@ -153,7 +156,9 @@ static void a_page_ends_where_a_large_row_might_not_fit(void **state)
     assert_true(pages >= 4);
 }
 
-/* --- what is new --------------------------------------------------------------------------------------------------- */
+/* --- what is new
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void rows_that_commit_late_are_not_lost(void **state)
 {
@@ -176,8 +181,8 @@ static void rows_that_commit_late_are_not_lost(void **state)
     db_close(stranger);
 }
 
-/* Sessions begin, insert, commit and roll back at random; an account is held by one of them at a time, as by its
- * row lock. Every committed row is read once, each account's in order. */
+/* Sessions begin, insert, commit and roll back at random; an account is held by one of them at a
+ * time, as by its row lock. Every committed row is read once, each account's in order. */
 static void random_sessions_lose_and_repeat_nothing(void **state)
 {
     enum { SESSIONS = 5, STEPS = 120, SEEDS = 10, FREE = OUTBOX_ACCOUNTS };
@@ -213,7 +218,8 @@ static void random_sessions_lose_and_repeat_nothing(void **state)
         (void)read_new();
         for (uint32_t a = 0; a < OUTBOX_ACCOUNTS; a++)
             if (seen[a] != written[a])
-                fail_msg("seed %u: account %u: %u of %u rows were read", seed, a, seen[a], written[a]);
+                fail_msg("seed %u: account %u: %u of %u rows were read", seed, a, seen[a],
+                         written[a]);
     }
     for (uint32_t s = 0; s < SESSIONS; s++) db_close(sessions[s]);
 }
@@ -264,12 +270,14 @@ static void a_few_new_rows_are_found_at_once_among_many(void **state)
     assert_int_equal(read_new(), 200000);
     sql(owner, "ANALYZE outbox");
     many_us = time_read();
-    print_message("10 new rows read in %ju us; among 200,000 old ones in %ju us\n", (uintmax_t)few_us,
-                  (uintmax_t)many_us);
+    print_message("10 new rows read in %ju us; among 200,000 old ones in %ju us\n",
+                  (uintmax_t)few_us, (uintmax_t)many_us);
     assert_true(many_us < 10 * few_us);
 }
 
-/* --- the lead ------------------------------------------------------------------------------------------------------ */
+/* --- the lead
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void one_leads_and_its_successor_goes_on_from_there(void **state)
 {
@@ -375,7 +383,9 @@ static void after_a_restore_rows_are_new_or_published_as_was_asked(void **state)
     assert_int_equal(read_new(), 1);
 }
 
-/* --- rotation ------------------------------------------------------------------------------------------------------ */
+/* --- rotation
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static bool rotate(void)
 {
@@ -422,7 +432,8 @@ static void a_partition_is_emptied_only_when_all_are_past_it(void **state)
     assert_int_equal(number(owner, &COUNT), 3000);
 
     insert_rows(writer, 1, 4501, 6000);
-    sql(owner, "INSERT INTO outbox_cursor (sink, snapshot, system_identifier) VALUES ('slow', '1:1:', 1)");
+    sql(owner,
+        "INSERT INTO outbox_cursor (sink, snapshot, system_identifier) VALUES ('slow', '1:1:', 1)");
     publish_all();
     assert_false(rotate()); /* another sink is behind */
     sql(owner, "DELETE FROM outbox_cursor WHERE sink = 'slow'");

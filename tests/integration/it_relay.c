@@ -1,9 +1,10 @@
 /*
- * it_relay.c - the real ledger-relay between a real PostgreSQL and a real RabbitMQ, which are killed, restarted and
- * filled up: every committed row arrives, each account's in order but for repeats.
+ * it_relay.c - the real ledger-relay between a real PostgreSQL and a real RabbitMQ, which are
+ * killed, restarted and filled up: every committed row arrives, each account's in order but for
+ * repeats.
  *
- * Needs LEDGER_DATABASE_URL, LEDGER_AMQP_URL, LEDGER_BIN (the folder of the program), and for restarts and alarms
- * LEDGER_SERVERS and LEDGER_SERVERS_NAME.
+ * Needs LEDGER_DATABASE_URL, LEDGER_AMQP_URL, LEDGER_BIN (the folder of the program), and for
+ * restarts and alarms LEDGER_SERVERS and LEDGER_SERVERS_NAME.
  */
 #include "base/consumer_amqp.h"
 #include "base/link_amqp.h"
@@ -45,9 +46,11 @@ static uint32_t arrived, repeats, dead;
 static struct bytes dead_properties; /* of the last one; good until the next receive */
 
 static const struct statement SLOT = {"it_slot", "SELECT slot::bigint FROM outbox_rotation"};
-static const struct statement EPOCH = {"it_epoch", "SELECT COALESCE(max(epoch), 0) FROM outbox_cursor"};
+static const struct statement EPOCH = {"it_epoch",
+                                       "SELECT COALESCE(max(epoch), 0) FROM outbox_cursor"};
 
-/* --- the relay's process ------------------------------------------------------------------------------------------- */
+/* --- the relay's process
+ * ------------------------------------------------------------------------------------------- */
 
 static void set_environment(const char *more)
 {
@@ -73,7 +76,8 @@ static void relay_start(uint32_t which)
     char path[TEXT_SIZE];
     const char *folder = getenv("LEDGER_BIN");
 
-    (void)snprintf(path, sizeof path, "%s/ledger-relay", folder == NULL ? "build/gcc-release/bin" : folder);
+    (void)snprintf(path, sizeof path, "%s/ledger-relay",
+                   folder == NULL ? "build/gcc-release/bin" : folder);
     assert_int_equal(relays[which], 0);
     relays[which] = fork();
     assert_true(relays[which] >= 0);
@@ -119,17 +123,22 @@ static bool servers(const char *command)
 
     (void)sscanf(command, "%31s %n", verb, &skip);
     (void)snprintf(text, sizeof text, "%s %s %s %s >/dev/null 2>&1",
-                   program == NULL ? "scripts/servers" : program, verb, name == NULL ? "test" : name,
-                   command + skip);
+                   program == NULL ? "scripts/servers" : program, verb,
+                   name == NULL ? "test" : name, command + skip);
     return system(text) == 0;
 }
 
-/* --- what arrives -------------------------------------------------------------------------------------------------- */
+/* --- what arrives
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void consumer_begin(void)
 {
-    struct consumer_options wanted = {
-        .url = amqp_url, .name = "it_relay", .heartbeat_s = 30, .timeout_ms = 5000, .body_max = BODY_MAX};
+    struct consumer_options wanted = {.url = amqp_url,
+                                      .name = "it_relay",
+                                      .heartbeat_s = 30,
+                                      .timeout_ms = 5000,
+                                      .body_max = BODY_MAX};
 
     must(consumer_open(&consumer, &wanted, &err));
     must(consumer_subscribe(consumer, sink_queue, SINK, 2000, &err));
@@ -180,7 +189,8 @@ static void receive_dead(uint32_t count)
     uint64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
 
     while (dead < count) {
-        if (clock_monotonic_ms() > deadline_ms) fail_msg("%u of %u dead letters arrived", dead, count);
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("%u of %u dead letters arrived", dead, count);
         receive(200);
     }
 }
@@ -192,12 +202,15 @@ static void receive_for(uint32_t ms)
     while (clock_monotonic_ms() < end_ms) receive(50);
 }
 
-/* --- each test ----------------------------------------------------------------------------------------------------- */
+/* --- each test
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static int set_up(void **state)
 {
     struct topology extra;
-    struct topology_queue queue = {.arguments = {{"x-queue-type", "quorum", 0, false}}, .arguments_count = 1};
+    struct topology_queue queue = {.arguments = {{"x-queue-type", "quorum", 0, false}},
+                                   .arguments_count = 1};
     struct topology_binding binding = {.key = "#"};
     uint32_t random;
 
@@ -216,7 +229,8 @@ static int set_up(void **state)
     must(topology_apply(amqp_url, &extra, TOPOLOGY_DECLARE, &err));
     owner = session_as(NULL);
     writer = session_as("ledger_worker");
-    sql(owner, "TRUNCATE outbox, outbox_cursor; UPDATE outbox_rotation SET slot = 0, rotated_at = now()");
+    sql(owner,
+        "TRUNCATE outbox, outbox_cursor; UPDATE outbox_rotation SET slot = 0, rotated_at = now()");
     memset(last, 0, sizeof last);
     memset(options, 0, sizeof options);
     arrived = repeats = dead = 0;
@@ -347,7 +361,8 @@ static void an_unroutable_dead_letter_holds_back_and_recovers(void **state)
     (void)state;
     (void)snprintf(options[0], TEXT_SIZE, "LEDGER_TOPOLOGY=none LEDGER_LOG_LEVEL=error");
     (void)amqp_queue_unbind(link->state, LINK_CHANNEL, amqp_cstring_bytes(names.dlq),
-                            amqp_cstring_bytes(names.dlx), amqp_cstring_bytes("#"), amqp_empty_table);
+                            amqp_cstring_bytes(names.dlx), amqp_cstring_bytes("#"),
+                            amqp_empty_table);
     must(link_answered(link, amqp_get_rpc_reply(link->state), ERR_FATAL, &err, "unbind"));
     relay_start(0);
     insert_rows(writer, 1, 1, 10);
@@ -437,8 +452,9 @@ static void a_lost_database_session_is_replaced(void **state)
     insert_rows(writer, 1, 1, ROWS);
     for (uint32_t i = 1; i <= 3; i++) {
         receive_until(i * ROWS / 4);
-        sql(owner, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                   " WHERE datname = current_database() AND application_name LIKE 'ledger-relay%%'");
+        sql(owner,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'ledger-relay%%'");
     }
     receive_until(ROWS);
     relay_stop(0);
@@ -462,7 +478,8 @@ static void a_broker_that_restarts_is_waited_for(void **state)
     relay_stop(0);
 }
 
-/* --- what it tells of itself --------------------------------------------------------------------------------------- */
+/* --- what it tells of itself
+ * --------------------------------------------------------------------------------------- */
 
 static uint16_t free_port(void)
 {
@@ -540,7 +557,8 @@ static void a_blocked_relay_waits_says_so_and_ends_quickly(void **state)
     receive_until(200);
     await_metric("ledger_relay_blocked", 0, 0);
     await_metric("ledger_outbox_oldest_unpublished_seconds{publisher=\"amqp\"}", 0, 0.2);
-    assert_int_equal(metric("ledger_outbox_published_total{publisher=\"amqp\",result=\"confirmed\"}"), 200);
+    assert_int_equal(
+        metric("ledger_outbox_published_total{publisher=\"amqp\",result=\"confirmed\"}"), 200);
 
     assert_true(servers("rabbitmqctl set_vm_memory_high_watermark 0"));
     insert_rows(writer, 1, 201, 300);
@@ -582,11 +600,12 @@ static void a_large_backlog_takes_little_memory(void **state)
     relay_start(0);
     receive_until(1);
     start_ms = clock_monotonic_ms();
-    await_metric("ledger_outbox_published_total{publisher=\"amqp\",result=\"confirmed\"}", ROWS, ROWS);
+    await_metric("ledger_outbox_published_total{publisher=\"amqp\",result=\"confirmed\"}", ROWS,
+                 ROWS);
     took_ms = clock_monotonic_ms() - start_ms;
     uint64_t peak = peak_kib(relays[0]);
-    print_message("%d rows of 300 bytes in %ju ms: %ju a second; at most %ju KiB\n", ROWS, (uintmax_t)took_ms,
-                  (uintmax_t)(ROWS * 1000ULL / took_ms), (uintmax_t)peak);
+    print_message("%d rows of 300 bytes in %ju ms: %ju a second; at most %ju KiB\n", ROWS,
+                  (uintmax_t)took_ms, (uintmax_t)(ROWS * 1000ULL / took_ms), (uintmax_t)peak);
     assert_true(peak < PEAK_KIB);
     receive_until(ROWS);
     relay_stop(0);

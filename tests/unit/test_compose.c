@@ -1,6 +1,6 @@
 /*
- * test_compose.c - the messages that a decided batch owes: which, in which order, and what is in them. The batch is
- * decided by the ledger itself, from messages as callers send them.
+ * test_compose.c - the messages that a decided batch owes: which, in which order, and what is in
+ * them. The batch is decided by the ledger itself, from messages as callers send them.
  */
 #include "base/clock.h"
 #include "outbox/compose.h"
@@ -26,14 +26,24 @@ static uint32_t rows_count;
 
 /* The accounts that there are. */
 static const struct account ACCOUNTS[] = {
-    {.id = WIRE_TEXT("alice"), .user_id = WIRE_TEXT("u-alice"), .number = 10, .balance = 1000, .held = 100, .seq = 7},
+    {.id = WIRE_TEXT("alice"),
+     .user_id = WIRE_TEXT("u-alice"),
+     .number = 10,
+     .balance = 1000,
+     .held = 100,
+     .seq = 7},
     {.id = WIRE_TEXT("bob"), .user_id = WIRE_TEXT("u-bob"), .number = 11, .balance = 50, .seq = 3},
     {.id = WIRE_TEXT("fees"), .user_id = WIRE_TEXT("system"), .number = 12, .kind = ACCOUNT_SYSTEM},
     {.id = WIRE_TEXT("lost"), .user_id = WIRE_TEXT("system"), .number = 13, .kind = ACCOUNT_SYSTEM},
-    {.id = WIRE_TEXT("world:EUR"), .user_id = WIRE_TEXT("system"), .number = 1, .kind = ACCOUNT_SYSTEM},
+    {.id = WIRE_TEXT("world:EUR"),
+     .user_id = WIRE_TEXT("system"),
+     .number = 1,
+     .kind = ACCOUNT_SYSTEM},
 };
 
-/* --- a batch ------------------------------------------------------------------------------------------------------- */
+/* --- a batch
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static const struct properties_out USUAL = {.content_type = WIRE_TEXT("application/msgpack"),
                                             .message_id = WIRE_TEXT("key-1"),
@@ -60,9 +70,10 @@ static struct work *add_raw(struct bytes properties, struct bytes body)
     uint8_t random[TRACE_RANDOM_SIZE] = {(uint8_t)(i + 1), 2, 3, [TRACE_RANDOM_SIZE - 1] = 9};
 
     request_decode(codec, &incoming, random, &arena, &requests[i]);
-    works[i] = (struct work){.request = &requests[i],
-                             .id = WIRE_TRANSACTION,
-                             .origin = requests[i].fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
+    works[i] =
+        (struct work){.request = &requests[i],
+                      .id = WIRE_TRANSACTION,
+                      .origin = requests[i].fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
     works[i].id.bytes[15] = (uint8_t)i;
     return &works[i];
 }
@@ -117,7 +128,8 @@ static void run(uint32_t expected)
     assert_int_equal(rows_count, expected);
 }
 
-/* --- what is in a row ---------------------------------------------------------------------------------------------- */
+/* --- what is in a row
+ * ---------------------------------------------------------------------------------------------- */
 
 static struct event event_of(const struct outbox_row *row, enum encoding encoding)
 {
@@ -170,11 +182,11 @@ static struct text header_of(const struct outbox_row *row, const char *name)
     return (struct text){0};
 }
 
-#define assert_text(actual, expected)                                                                                  \
-    do {                                                                                                               \
-        struct text text_ = (actual);                                                                                  \
-        if (!text_equal(text_, text_of(expected)))                                                                     \
-            fail_msg("'%.*s' is not '%s'", TEXT_ARGS(text_), expected);                                                \
+#define assert_text(actual, expected)                                                              \
+    do {                                                                                           \
+        struct text text_ = (actual);                                                              \
+        if (!text_equal(text_, text_of(expected)))                                                 \
+            fail_msg("'%.*s' is not '%s'", TEXT_ARGS(text_), expected);                            \
     } while (0)
 
 static int64_t timestamp_of(const struct outbox_row *row)
@@ -184,11 +196,14 @@ static int64_t timestamp_of(const struct outbox_row *row)
 
     assert_true(parts_take(row->properties, &parts));
     assert_int_equal(parts.part[PROPERTY_TIMESTAMP].size, 8);
-    for (uint32_t i = 0; i < 8; i++) seconds = seconds << 8 | parts.part[PROPERTY_TIMESTAMP].data[i];
+    for (uint32_t i = 0; i < 8; i++)
+        seconds = seconds << 8 | parts.part[PROPERTY_TIMESTAMP].data[i];
     return seconds;
 }
 
-/* --- events -------------------------------------------------------------------------------------------------------- */
+/* --- events
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static const struct command DEPOSIT = {
     .type = COMMAND_DEPOSIT, .account = WIRE_TEXT("alice"), .amount = {.value = 250}};
@@ -250,7 +265,7 @@ static void properties_say_whose_answer_it_is_and_go_on_with_the_trace(void **st
     (void)add(&given, &DEPOSIT);
     run(2);
     traceparent_format(&requests[0].trace, traceparent);
-    assert_memory_equal(traceparent, TRACEPARENT, 35); /* the same trace ... */
+    assert_memory_equal(traceparent, TRACEPARENT, 35);     /* the same trace ... */
     assert_memory_not_equal(traceparent, TRACEPARENT, 54); /* ... another span */
     for (uint32_t i = 0; i < 2; i++) {
         struct properties properties = properties_of(&rows[i]);
@@ -269,7 +284,8 @@ static void properties_say_whose_answer_it_is_and_go_on_with_the_trace(void **st
     assert_text(properties_of(&rows[1]).message_id, "019aaf11-2233-7444-8555-66778899aa00:r");
 }
 
-/* Which sides of a movement are told of. System accounts have no balance to tell: it is rolled up later. */
+/* Which sides of a movement are told of. System accounts have no balance to tell: it is rolled up
+ * later. */
 static void each_side_but_the_world_is_told_of(void **state)
 {
     struct told {
@@ -401,12 +417,14 @@ static void a_repeat_a_conflict_and_a_query_owe_a_reply_alone(void **state)
     assert_int_equal(reply_of(&rows[4], ENCODING_MSGPACK).balances[0].balance, 1250);
     for (uint32_t i = 1; i < 5; i++) /* no two messages have one id */
         for (uint32_t j = 0; j < i; j++)
-            assert_false(text_equal(properties_of(&rows[i]).message_id, properties_of(&rows[j]).message_id));
+            assert_false(
+                text_equal(properties_of(&rows[i]).message_id, properties_of(&rows[j]).message_id));
 }
 
 static void who_asks_for_no_reply_gets_none(void **state)
 {
-    static const char *const nobody[] = {"", "ledger.dlq", "ledger.commands.0", "ledger.commands.77"};
+    static const char *const nobody[] = {"", "ledger.dlq", "ledger.commands.0",
+                                         "ledger.commands.77"};
     struct properties_out given = USUAL;
 
     (void)state;
@@ -444,7 +462,9 @@ static void a_reply_alone_is_the_same(void **state)
     assert_false(owed);
 }
 
-/* --- dead letters -------------------------------------------------------------------------------------------------- */
+/* --- dead letters
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void what_is_no_command_owes_a_dead_letter_and_a_reply(void **state)
 {
@@ -498,11 +518,14 @@ static void the_reason_is_the_fault(void **state)
 {
     static const struct {
         const char *type, *message_id, *reason;
-    } cases[] = {{"depsoit", "k", "unknown_type"}, {"", "k", "unknown_type"}, {"deposit", "", "idempotency_key_missing"}};
+    } cases[] = {{"depsoit", "k", "unknown_type"},
+                 {"", "k", "unknown_type"},
+                 {"deposit", "", "idempotency_key_missing"}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct properties_out given = {.type = text_of(cases[i].type), .message_id = text_of(cases[i].message_id)};
+        struct properties_out given = {.type = text_of(cases[i].type),
+                                       .message_id = text_of(cases[i].message_id)};
         struct bytes properties;
         begin();
         assert_true(properties_write(&given, &arena, &properties));
@@ -515,7 +538,8 @@ static void the_reason_is_the_fault(void **state)
 static void a_message_that_died_before_keeps_its_first_death(void **state)
 {
     struct header headers[] = {
-        {.name = WIRE_TEXT("X-Ledger-First-Death"), .text = WIRE_TEXT("2025-01-01T00:00:00.000000Z")},
+        {.name = WIRE_TEXT("X-Ledger-First-Death"),
+         .text = WIRE_TEXT("2025-01-01T00:00:00.000000Z")},
         {.name = WIRE_TEXT("x-ledger-attempts"), .is_number = true, .number = 4}};
     struct properties_out given = USUAL;
     struct bytes properties;
@@ -570,9 +594,11 @@ static void an_oversized_message_is_left_to_the_broker(void **state)
 static void what_cannot_be_kept_is_dead_lettered_without(void **state)
 {
     static char large[LARGE_SIZE];
-    static const uint8_t garbage[] = {0xff, 0xff, 0xff}, torn[] = {0x20, 0x00, 0, 0, 0, 3, 1, 'k', '?'};
+    static const uint8_t garbage[] = {0xff, 0xff, 0xff},
+                         torn[] = {0x20, 0x00, 0, 0, 0, 3, 1, 'k', '?'};
     struct header header = {.name = WIRE_TEXT("x-large"), .text = {large, LARGE_SIZE}};
-    struct properties_out given = {.message_id = WIRE_TEXT("k"), .headers = &header, .headers_count = 1};
+    struct properties_out given = {
+        .message_id = WIRE_TEXT("k"), .headers = &header, .headers_count = 1};
     struct bytes properties[3] = {{0}, {garbage, sizeof garbage}, {torn, sizeof torn}};
 
     (void)state;
@@ -591,7 +617,9 @@ static void what_cannot_be_kept_is_dead_lettered_without(void **state)
     }
 }
 
-/* --- limits -------------------------------------------------------------------------------------------------------- */
+/* --- limits
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void a_full_arena_is_an_answer(void **state)
 {
@@ -638,7 +666,8 @@ static void composing_is_quick(void **state)
     }
     assert_int_equal(rows_count, 2 * SPEED_WORKS);
     print_message("a deposit's event and reply: %ju ns, %u bytes\n", (uintmax_t)best_ns,
-                  rows[0].properties.size + rows[0].body.size + rows[1].properties.size + rows[1].body.size);
+                  rows[0].properties.size + rows[0].body.size + rows[1].properties.size +
+                      rows[1].body.size);
     assert_true(best_ns < 100000);
 }
 

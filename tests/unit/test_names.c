@@ -146,7 +146,10 @@ static void test_topology(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         const struct topology_queue *queue = &all.topology.queues[i];
         assert_string_equal(queue->name, names.shard[i]);
-        assert_int_equal(queue->arguments_count, 5);
+        assert_int_equal(queue->arguments_count, 6);
+        const struct topology_argument *limit = argument(queue, "x-delivery-limit");
+        assert_non_null(limit);
+        assert_true(limit->number >= 1000000); /* never reached: nothing is given up by the broker */
         assert_argument(queue, "x-queue-type", "quorum");
         assert_argument(queue, "x-overflow", "reject-publish");
         assert_argument(queue, "x-dead-letter-exchange", "ledger.dlx");
@@ -157,7 +160,8 @@ static void test_topology(void **state)
         assert_true(single->number != 0);
     }
     assert_string_equal(all.topology.queues[3].name, "ledger.dlq");
-    assert_int_equal(all.topology.queues[3].arguments_count, 2);
+    assert_int_equal(all.topology.queues[3].arguments_count, 3);
+    assert_non_null(argument(&all.topology.queues[3], "x-delivery-limit"));
     assert_argument(&all.topology.queues[3], "x-queue-type", "quorum");
     assert_argument(&all.topology.queues[3], "x-overflow", "reject-publish");
 

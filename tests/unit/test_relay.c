@@ -1,7 +1,8 @@
 /*
- * test_relay.c - the relay against an outbox and a broker that are arrays, in which the n-th call fails, for every
- * n: once, or from then on for a while; before it took effect, or after. However it fails, every row is published,
- * each account's rows in order but for repeats, and the cursor is never past a row that was not confirmed.
+ * test_relay.c - the relay against an outbox and a broker that are arrays, in which the n-th call
+ * fails, for every n: once, or from then on for a while; before it took effect, or after. However
+ * it fails, every row is published, each account's rows in order but for repeats, and the cursor is
+ * never past a row that was not confirmed.
  */
 #include "outbox/relay.h"
 #include "tests/test.h"
@@ -13,27 +14,28 @@
 enum {
     ROWS = 60,
     ACCOUNTS = 4,
-    TICKS = 12,    /* moments at which rows become visible */
-    PAGE = 7,      /* rows that the fake gives at once, less than are asked for */
+    TICKS = 12, /* moments at which rows become visible */
+    PAGE = 7,   /* rows that the fake gives at once, less than are asked for */
     WINDOW = 16,
     SAVE_EVERY_MS = 30,
     PUBLISHED_MAX = 100 * ROWS,
     NEVER = -1,
 };
 
-/* Row i has id i + 1. It is seen by snapshots from its tick on; within one account ids follow ticks. */
+/* Row i has id i + 1. It is seen by snapshots from its tick on; within one account ids follow
+ * ticks. */
 static struct {
     uint32_t tick[ROWS], account[ROWS];
     bool confirmed[ROWS]; /* the relay was told so */
     uint32_t times[ROWS]; /* published */
 
-    uint32_t now;           /* tick */
-    uint32_t from, to;      /* what is being read: rows after from, up to to ... */
-    int64_t position;       /* ... with an id over this */
+    uint32_t now;      /* tick */
+    uint32_t from, to; /* what is being read: rows after from, up to to ... */
+    int64_t position;  /* ... with an id over this */
     bool reading;
     struct cursor saved;
 
-    uint64_t sequence;      /* of this connection; messages confirmed out of order */
+    uint64_t sequence; /* of this connection; messages confirmed out of order */
     uint32_t row_of[PUBLISHED_MAX];
     bool pending[PUBLISHED_MAX];
     uint32_t outstanding, blocked_for;
@@ -53,7 +55,9 @@ static bool fails(bool *late, struct err *err)
     return !err_set(err, ERR_RETRY, "injected");
 }
 
-/* --- the database ------------------------------------------------------------------------------------------------- */
+/* --- the database
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t tick_of(const char *snapshot)
 {
@@ -87,8 +91,8 @@ static bool io_read_begin(void *context, const struct cursor *cursor, struct err
     return true;
 }
 
-static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count, bool *end,
-                    struct err *err)
+static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count,
+                    bool *end, struct err *err)
 {
     static const char *const names[ACCOUNTS] = {"a", "b", "c", "d"};
     bool late;
@@ -101,9 +105,8 @@ static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32
     if (max > PAGE) max = PAGE;
     for (uint32_t i = (uint32_t)world.position; i < ROWS && *count < max; i++) {
         if (world.tick[i] <= world.from || world.tick[i] > world.to) continue;
-        rows[(*count)++] = (struct outbox_row){.id = i + 1,
-                                               .kind = OUTBOX_EVENT,
-                                               .destination = text_of(names[world.account[i]])};
+        rows[(*count)++] = (struct outbox_row){
+            .id = i + 1, .kind = OUTBOX_EVENT, .destination = text_of(names[world.account[i]])};
         world.position = i + 1;
     }
     *end = *count < max;
@@ -122,8 +125,9 @@ static void check_cursor(const struct cursor *cursor)
 {
     for (uint32_t i = 0; i < ROWS; i++)
         if (has_passed(cursor, i) && !world.confirmed[i])
-            fail_msg("the cursor %s:%s:%jd is past row %u, which is not confirmed (call %u failing)",
-                     cursor->snapshot, cursor->target, (intmax_t)cursor->position, i + 1, world.fail_at);
+            fail_msg(
+                "the cursor %s:%s:%jd is past row %u, which is not confirmed (call %u failing)",
+                cursor->snapshot, cursor->target, (intmax_t)cursor->position, i + 1, world.fail_at);
 }
 
 static bool io_save(void *context, const struct cursor *cursor, struct err *err)
@@ -138,7 +142,9 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
     return !failed;
 }
 
-/* --- the broker ----------------------------------------------------------------------------------------------------- */
+/* --- the broker
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t io_room(void *context)
 {
@@ -163,7 +169,8 @@ static void check_order(uint32_t row)
             fail_msg("row %u was published before row %u of the same account", row + 1, i + 1);
 }
 
-static bool io_publish(void *context, const struct outbox_row *row, uint64_t *sequence, struct err *err)
+static bool io_publish(void *context, const struct outbox_row *row, uint64_t *sequence,
+                       struct err *err)
 {
     uint32_t index = (uint32_t)row->id - 1;
     bool late, failed = fails(&late, err);
@@ -197,8 +204,8 @@ static enum confirm_result result_of(uint32_t row)
 }
 
 /* Some of what is outstanding, in any order, the oldest often late. */
-static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32_t max, uint32_t *count,
-                    struct err *err)
+static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32_t max,
+                    uint32_t *count, struct err *err)
 {
     bool late;
 
@@ -223,7 +230,9 @@ static const struct relay_io IO = {.snapshot = io_snapshot,
                                    .poll = io_poll,
                                    .save = io_save};
 
-/* --- one run ---------------------------------------------------------------------------------------------------------- */
+/* --- one run
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void begin(uint32_t seed)
 {
