@@ -33,10 +33,16 @@ uint64_t clock_monotonic_ms(void)
     return clock_monotonic_us() / 1000;
 }
 
+void clock_sleep_us(uint32_t us)
+{
+    struct timespec duration = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000};
+    (void)nanosleep(&duration, NULL); /* interrupted by a signal: that is what a stop wants */
+}
+
 void clock_sleep_ms(uint32_t ms)
 {
     struct timespec duration = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    (void)nanosleep(&duration, NULL); /* interrupted by a signal: that is what a stop wants */
+    (void)nanosleep(&duration, NULL);
 }
 
 /* getrandom in pages: a system call for each identifier would cost more than the identifier. */

@@ -1,7 +1,8 @@
 /*
  * seen_redis.c - one MGET a batch, one pipeline of SETs a batch. A value is the key's digest, the
- * command's fingerprint, and the reply as canonical msgpack. It is believed only if it begins with the
- * digest that was asked for, so that a connection out of step, or a stranger's value, is a miss.
+ * command's fingerprint, and the reply as canonical msgpack. It is believed only if it begins with
+ * the digest that was asked for, so that a connection out of step, or a stranger's value, is a
+ * miss.
  */
 #include "ledger/seen_redis.h"
 
@@ -187,7 +188,8 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Puts the work on the list, with its key; only changing commands have a key that decides anything. */
+/* Puts the work on the list, with its key; only changing commands have a key that decides anything.
+ */
 static void list_work(struct seen *seen, struct work *work)
 {
     char *key = seen->keys[seen->asked_count];
@@ -203,7 +205,8 @@ static void list_work(struct seen *seen, struct work *work)
     seen->lengths[seen->asked_count] = (size_t)length;
 }
 
-/* --- looking up ---------------------------------------------------------------------------------------- */
+/* --- looking up
+ * ---------------------------------------------------------------------------------------- */
 
 static void conflict(struct work *work)
 {
@@ -243,9 +246,10 @@ static bool ask(struct seen *seen, struct codec *codec, struct batch *batch)
 
     seen->arguments[0] = "MGET";
     seen->lengths[0] = strlen(seen->arguments[0]);
-    reply = redisCommandArgv(seen->redis, (int)seen->asked_count + 1, seen->arguments, seen->lengths);
-    bool ok = reply != NULL && reply->type == REDIS_REPLY_ARRAY &&
-              reply->elements == seen->asked_count;
+    reply =
+        redisCommandArgv(seen->redis, (int)seen->asked_count + 1, seen->arguments, seen->lengths);
+    bool ok =
+        reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == seen->asked_count;
     for (uint32_t i = 0; ok && i < seen->asked_count; i++)
         if (take_value(seen->asked[i], reply->element[i], codec, batch->arena)) seen->counts.hits++;
     if (reply != NULL) freeReplyObject(reply);
@@ -264,7 +268,8 @@ void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
     seen->counts.misses += seen->asked_count - (seen->counts.hits - hits);
 }
 
-/* --- remembering --------------------------------------------------------------------------------------- */
+/* --- remembering
+ * --------------------------------------------------------------------------------------- */
 
 /* False when there is no room: then it is not remembered. */
 static bool make_value(const struct work *work, struct codec *codec, struct arena *arena,
@@ -312,7 +317,8 @@ void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch)
     if (!seen->on) return;
     for (uint32_t i = 0; i < batch->works_count; i++) {
         enum origin origin = batch->works[i].origin;
-        if (origin == ORIGIN_DECIDED || origin == ORIGIN_REPEATED) list_work(seen, &batch->works[i]);
+        if (origin == ORIGIN_DECIDED || origin == ORIGIN_REPEATED)
+            list_work(seen, &batch->works[i]);
     }
     if (seen->asked_count > 0) attempt(seen, tell, codec, batch);
 }

@@ -1,6 +1,6 @@
 /*
- * store_answer_pg.c - what the journal already knows: the first reply to a key, and what queries ask
- * for besides accounts.
+ * store_answer_pg.c - what the journal already knows: the first reply to a key, and what queries
+ * ask for besides accounts.
  *
  * Invariant: a reply made from a journal row is, byte for byte, the one that ledger_apply made when
  * the row was written.
@@ -9,7 +9,8 @@
 
 #include <assert.h>
 
-/* --- keys ---------------------------------------------------------------------------------------------- */
+/* --- keys
+ * ---------------------------------------------------------------------------------------------- */
 
 enum key_column {
     KEY_AT,
@@ -28,7 +29,8 @@ static void add_key(struct array *array, const struct request *request)
     array_add_uuid(array, &request->key_digest);
 }
 
-static bool ask_keys(const struct store_load *load, struct store_question *question, struct err *err)
+static bool ask_keys(const struct store_load *load, struct store_question *question,
+                     struct err *err)
 {
     return store_ask_works(load, store_is_keyed, ARRAY_UUID, add_key, question, err);
 }
@@ -63,8 +65,7 @@ static bool fill_reply(const struct store_load *load, const PGresult *rows, int 
     }
     reply->has_transaction = true;
     reply->transaction = cell_uuid(rows, row, KEY_ID);
-    reply->created =
-        cell_int16(rows, row, KEY_COMMAND) == command_number(COMMAND_OPEN_ACCOUNT);
+    reply->created = cell_int16(rows, row, KEY_COMMAND) == command_number(COMMAND_OPEN_ACCOUNT);
     if (!fill_balance(load, rows, row, KEY_DEBIT, reply) ||
         !fill_balance(load, rows, row, KEY_CREDIT, reply))
         return store_too_large(err);
@@ -97,7 +98,8 @@ const struct store_part store_part_keys = {
     ask_keys,
     fill_keys};
 
-/* --- users --------------------------------------------------------------------------------------------- */
+/* --- users
+ * --------------------------------------------------------------------------------------------- */
 
 enum user_column { USER_AT, USER_NAME, USER_CREATED_AT, USER_ACCOUNT };
 
@@ -170,7 +172,8 @@ const struct store_part store_part_users = {
     ask_users,
     fill_users};
 
-/* --- transactions -------------------------------------------------------------------------------------- */
+/* --- transactions
+ * -------------------------------------------------------------------------------------- */
 
 enum transaction_column {
     TRANSACTION_AT,
@@ -221,9 +224,10 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
         int16_t command = cell_int16(rows, row, TRANSACTION_COMMAND);
 
         if (view == NULL) return store_too_large(err);
-        *view = (struct transaction_view){.transaction = work->request->command.transaction,
-                                          .created_us = cell_time_us(rows, row, TRANSACTION_CREATED_AT),
-                                          .trace_id = cell_uuid(rows, row, TRANSACTION_TRACE_ID)};
+        *view =
+            (struct transaction_view){.transaction = work->request->command.transaction,
+                                      .created_us = cell_time_us(rows, row, TRANSACTION_CREATED_AT),
+                                      .trace_id = cell_uuid(rows, row, TRANSACTION_TRACE_ID)};
         if (!cell_is_null(rows, row, TRANSACTION_AMOUNT))
             view->amount = cell_int64(rows, row, TRANSACTION_AMOUNT);
         if (!command_type_of_number(command, &view->type))

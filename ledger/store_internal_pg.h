@@ -27,8 +27,8 @@ struct store_question {
     uint32_t count;
 };
 
-/* One statement of the load: what it asks, and what to do with the rows. A row's first column is the
- * place of the account or work it answers. */
+/* One statement of the load: what it asks, and what to do with the rows. A row's first column is
+ * the place of the account or work it answers. */
 struct store_part {
     struct statement statement;
     bool (*ask)(const struct store_load *load, struct store_question *question, struct err *err);

@@ -1,10 +1,10 @@
 /*
  * store_load_pg.c - all that a batch needs to know, in one round trip. Invariants:
- *  1. accounts are locked in id order, so no two batches deadlock, and before the keys are looked up,
- *     so that a concurrent repeat finds what it waited for;
+ *  1. accounts are locked in id order, so no two batches deadlock, and before the keys are looked
+ * up, so that a concurrent repeat finds what it waited for;
  *  2. what only queries name is read without a lock: they never wait, and cost no flush at commit;
- *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE or
- *     OFFSET 0 leaves the planner nothing else, however small or stale what it knows of the tables.
+ *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE
+ * or OFFSET 0 leaves the planner nothing else, however small or stale what it knows of the tables.
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
@@ -13,35 +13,28 @@
 #include <assert.h>
 #include <string.h>
 
-enum { USE_CHANGES = 1, USE_OPENS = 2 }; /* what an account is named for, if not for queries alone */
+enum {
+    USE_CHANGES = 1,
+    USE_OPENS = 2
+}; /* what an account is named for, if not for queries alone */
 
 enum account_column { /* of the three statements that read accounts */
-    COLUMN_AT,
-    COLUMN_NUMBER,
-    COLUMN_KIND,
-    COLUMN_HELD,
-    COLUMN_SEQ,
-    COLUMN_CREATED_AT,
-    COLUMN_ASSET,
-    COLUMN_USER_ID,
-    COLUMN_METADATA,
-    COLUMN_BALANCE,
+                      COLUMN_AT,
+                      COLUMN_NUMBER,
+                      COLUMN_KIND,
+                      COLUMN_HELD,
+                      COLUMN_SEQ,
+                      COLUMN_CREATED_AT,
+                      COLUMN_ASSET,
+                      COLUMN_USER_ID,
+                      COLUMN_METADATA,
+                      COLUMN_BALANCE,
 };
 
 static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
 
-/* A plan is made once a connection, perhaps while the tables are empty, and must do for millions of
- * rows. A plan that has to scan all the same seems so dear that it would be compiled, every time. For
- * the whole transaction: the statements of store_save are meant as well. */
-static const struct statement plan = {
-    "store_plan", "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),"
-                  "       set_config('enable_seqscan', 'off', true),"
-                  "       set_config('enable_hashjoin', 'off', true),"
-                  "       set_config('enable_mergejoin', 'off', true),"
-                  "       set_config('enable_material', 'off', true),"
-                  "       set_config('jit', 'off', true)"};
-
-/* --- accounts ---------------------------------------------------------------------------------------- */
+/* --- accounts
+ * ---------------------------------------------------------------------------------------- */
 
 static void use(const struct store_load *load, struct text id, uint8_t how)
 {
@@ -98,8 +91,7 @@ static bool ask_accounts(const struct store_load *load, bool changes,
 
     array_begin(&array, batch->arena, ARRAY_INT4);
     for (uint32_t i = 0; i < batch->accounts_count; i++)
-        if (((load->uses[i] & USE_CHANGES) != 0) == changes)
-            array_add_int(&array, ARRAY_INT4, i);
+        if (((load->uses[i] & USE_CHANGES) != 0) == changes) array_add_int(&array, ARRAY_INT4, i);
     question->asked = array.count > 0;
     if (!array_end(&array, &places, err)) return false;
     array_begin(&array, batch->arena, ARRAY_TEXT);
@@ -171,8 +163,7 @@ static bool fill_accounts(const struct store_load *load, const PGresult *rows, s
     "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
 #define SELECT_ACCOUNT(balance)                                                                    \
     "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
-    "       CASE WHEN $3::bool THEN metadata END, " balance                                        \
-    "  FROM account WHERE id = wanted.id"
+    "       CASE WHEN $3::bool THEN metadata END, " balance "  FROM account WHERE id = wanted.id"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
     "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
@@ -196,7 +187,8 @@ static const struct store_part part_queried = {
     ask_queried,
     fill_accounts};
 
-/* --- numbers for new accounts, and the time --------------------------------------------------------- */
+/* --- numbers for new accounts, and the time
+ * --------------------------------------------------------- */
 
 static bool ask_numbers(const struct store_load *load, struct store_question *question,
                         struct err *err)
@@ -250,15 +242,21 @@ static bool fill_clock(const struct store_load *load, const PGresult *rows, stru
 static const struct store_part part_clock = {
     {"store_clock", "SELECT clock_timestamp()"}, ask_clock, fill_clock};
 
-/* --- the round trip ------------------------------------------------------------------------------------ */
+/* --- the round trip
+ * ------------------------------------------------------------------------------------ */
 
 enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 9 };
 
 /* Locks before keys, and the time when it is no longer waited for. */
-static const struct store_part *const parts[PARTS_COUNT] = {
-    &store_part_assets, &part_locked,      &part_system,
-    &part_queried,      &store_part_keys,  &store_part_users,
-    &store_part_transactions, &part_numbers, &part_clock};
+static const struct store_part *const parts[PARTS_COUNT] = {&store_part_assets,
+                                                            &part_locked,
+                                                            &part_system,
+                                                            &part_queried,
+                                                            &store_part_keys,
+                                                            &store_part_users,
+                                                            &store_part_transactions,
+                                                            &part_numbers,
+                                                            &part_clock};
 
 bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
                      enum array_type type, void (*add)(struct array *, const struct request *),
@@ -287,7 +285,7 @@ bool store_ask_works(const struct store_load *load, bool (*wants)(const struct w
 static bool send_questions(const struct store_load *load, struct db *db,
                            bool asked[static PARTS_COUNT], struct err *err)
 {
-    if (!query_send(db, &begin, NULL, 0, err) || !query_send(db, &plan, NULL, 0, err)) return false;
+    if (!query_send(db, &begin, NULL, 0, err)) return false;
     for (uint32_t i = 0; i < PARTS_COUNT; i++) {
         struct store_question question = {0};
         if (!parts[i]->ask(load, &question, err)) return false;
@@ -302,13 +300,14 @@ static bool send_questions(const struct store_load *load, struct db *db,
 static bool read_answers(struct db *db, const bool asked[static PARTS_COUNT],
                          PGresult *answers[static PARTS_COUNT], struct err *err)
 {
-    if (!query_done_rows(db, NULL, err) || !query_done_rows(db, NULL, err)) return false;
+    if (!query_done_rows(db, NULL, err)) return false;
     for (uint32_t i = 0; i < PARTS_COUNT; i++)
         if (asked[i] && !query_next(db, &answers[i], err)) return false;
     return query_done(db, err);
 }
 
-/* Whether every account read is of an asset that was known when the batch began, or came with it. */
+/* Whether every account read is of an asset that was known when the batch began, or came with it.
+ */
 static bool assets_suffice(const struct store_load *load, PGresult *const answers[PARTS_COUNT])
 {
     for (uint32_t i = ACCOUNTS_FIRST; i < ACCOUNTS_END; i++)
@@ -318,8 +317,8 @@ static bool assets_suffice(const struct store_load *load, PGresult *const answer
     return true;
 }
 
-static bool fill(const struct store_load *load, struct db *db, PGresult *answers[static PARTS_COUNT],
-                 struct err *err)
+static bool fill(const struct store_load *load, struct db *db,
+                 PGresult *answers[static PARTS_COUNT], struct err *err)
 {
     PGresult **assets = &answers[0];
 

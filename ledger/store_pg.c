@@ -12,8 +12,9 @@
 static const struct statement commit = {"store_commit", "COMMIT"};
 
 /* One statement is one snapshot, so it sees a delta in the account or in account_delta, never in
- * both. What another roll-up takes first is not returned by our DELETE, and the balance is read again
- * under the lock: two at a time are correct. A sum that no bigint holds stays in the deltas. */
+ * both. What another roll-up takes first is not returned by our DELETE, and the balance is read
+ * again under the lock: two at a time are correct. A sum that no bigint holds stays in the deltas.
+ */
 static const struct statement roll_up = {
     "store_roll_up",
     "WITH pending AS (SELECT account, sum(delta) AS delta FROM account_delta GROUP BY account),"
@@ -25,6 +26,17 @@ static const struct statement roll_up = {
     "           RETURNING account, delta),"
     " total AS (SELECT account, sum(delta) AS delta FROM taken GROUP BY account)"
     " UPDATE account SET balance = balance + total.delta FROM total WHERE number = total.account"};
+
+/* A plan is made once a connection, perhaps while the tables are empty, and must do for millions of
+ * rows. */
+bool store_tune(struct db *db, struct err *err)
+{
+    return db_run(
+        db,
+        "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off;"
+        "SET enable_hashjoin TO off; SET enable_mergejoin TO off; SET enable_material TO off",
+        err);
+}
 
 bool store_open(struct store **out, struct err *err)
 {
@@ -70,7 +82,8 @@ bool store_too_large(struct err *err)
     return err_set(err, ERR_REJECT, "could not keep what was read: batch too large");
 }
 
-/* --- assets ------------------------------------------------------------------------------------------ */
+/* --- assets
+ * ------------------------------------------------------------------------------------------ */
 
 /* Also when a new account is to hold one that is not known: it may have been registered since. */
 static bool ask_assets(const struct store_load *load, struct store_question *question,
@@ -110,14 +123,16 @@ static bool fill_assets(const struct store_load *load, const PGresult *rows, str
 }
 
 const struct store_part store_part_assets = {
-    {"store_assets", "SELECT code, scale, world.number"
-                     "  FROM asset CROSS JOIN LATERAL"
-                     "       (SELECT number FROM account WHERE id = 'world:' || code OFFSET 0) AS world"
-                     " ORDER BY code"},
+    {"store_assets",
+     "SELECT code, scale, world.number"
+     "  FROM asset CROSS JOIN LATERAL"
+     "       (SELECT number FROM account WHERE id = 'world:' || code OFFSET 0) AS world"
+     " ORDER BY code"},
     ask_assets,
     fill_assets};
 
-/* --- the end of a batch ------------------------------------------------------------------------------ */
+/* --- the end of a batch
+ * ------------------------------------------------------------------------------ */
 
 bool store_commit(struct db *db, const struct answers *answers, struct err *err)
 {

@@ -1,6 +1,6 @@
 /*
- * store_save_pg.c - what a batch decided: a handful of statements over arrays, queued one behind the
- * other.
+ * store_save_pg.c - what a batch decided: a handful of statements over arrays, queued one behind
+ * the other.
  *
  * Rows are written in an order that does not depend on the batch (users and accounts by id, the
  * journal by key), so that two batches which meet wait for each other in one direction only.
@@ -74,14 +74,14 @@ static bool is_decided(const struct work *work)
     return work->origin == ORIGIN_DECIDED && store_is_keyed(work);
 }
 
-/* --- users --------------------------------------------------------------------------------------------- */
+/* --- users
+ * --------------------------------------------------------------------------------------------- */
 
 static const struct statement insert_users = {
-    "store_insert_users",
-    "INSERT INTO ledger_user (id, name, created_at)"
-    " SELECT unnest($1::text[]), unnest($2::text[]), $3::timestamptz"
-    " ON CONFLICT (id) DO UPDATE SET name = excluded.name"
-    "  WHERE ledger_user.name IS NULL AND excluded.name IS NOT NULL"};
+    "store_insert_users", "INSERT INTO ledger_user (id, name, created_at)"
+                          " SELECT unnest($1::text[]), unnest($2::text[]), $3::timestamptz"
+                          " ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+                          "  WHERE ledger_user.name IS NULL AND excluded.name IS NOT NULL"};
 
 enum { USER_COLUMNS = 2 };
 static const enum array_type user_types[USER_COLUMNS] = {ARRAY_TEXT, ARRAY_TEXT};
@@ -126,7 +126,8 @@ static bool save_users(struct save *save, struct err *err)
     qsort(save->rows, save->rows_count, sizeof *save->rows, compare_users);
     for (uint32_t i = 0; i < save->rows_count; i++) {
         const struct work *work = save->rows[i], *last = unique > 0 ? save->rows[unique - 1] : NULL;
-        if (last == NULL || !text_equal(work->request->command.user_id, last->request->command.user_id))
+        if (last == NULL ||
+            !text_equal(work->request->command.user_id, last->request->command.user_id))
             save->rows[unique++] = work;
     }
     save->rows_count = unique;
@@ -134,16 +135,19 @@ static bool save_users(struct save *save, struct err *err)
            send(save, &insert_users, ANSWER_ANY, err);
 }
 
-/* --- accounts ------------------------------------------------------------------------------------------ */
+/* --- accounts
+ * ------------------------------------------------------------------------------------------ */
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
-    "INSERT INTO account (number, balance, held, seq, kind, id, user_id, asset, metadata, created_at)"
+    "INSERT INTO account (number, balance, held, seq, kind, id, user_id, asset, metadata, "
+    "created_at)"
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
     "        unnest($5::int2[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]),"
     "        unnest($9::bytea[]), $10::timestamptz"};
 
-/* The rows are locked, so a row that is not as it was read means a bug; then nothing may be stored. */
+/* The rows are locked, so a row that is not as it was read means a bug; then nothing may be stored.
+ */
 static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
@@ -167,9 +171,9 @@ enum account_column {
     ACCOUNT_METADATA,
     ACCOUNT_COLUMNS
 };
-static const enum array_type account_types[ACCOUNT_COLUMNS] = {
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
-    ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+static const enum array_type account_types[ACCOUNT_COLUMNS] = {ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+                                                               ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT,
+                                                               ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
 {
@@ -184,16 +188,35 @@ static void add_account(struct array *array, const void *row, uint32_t column)
     const struct account *account = row;
 
     switch ((enum account_column)column) {
-    case ACCOUNT_NUMBER: array_add_int(array, ARRAY_INT8, account->number); return;
-    case ACCOUNT_BALANCE: array_add_int(array, ARRAY_INT8, account->balance); return;
-    case ACCOUNT_HELD: array_add_int(array, ARRAY_INT8, account->held); return;
-    case ACCOUNT_SEQ: array_add_int(array, ARRAY_INT8, account->seq); return;
-    case ACCOUNT_KIND: array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1); return;
-    case ACCOUNT_ID: array_add_text(array, account->id); return;
-    case ACCOUNT_USER_ID: array_add_text(array, account->user_id); return;
-    case ACCOUNT_ASSET: array_add_text(array, account->asset->code); return;
-    case ACCOUNT_METADATA: add_bytes_or_null(array, account->metadata); return;
-    case ACCOUNT_COLUMNS: break;
+    case ACCOUNT_NUMBER:
+        array_add_int(array, ARRAY_INT8, account->number);
+        return;
+    case ACCOUNT_BALANCE:
+        array_add_int(array, ARRAY_INT8, account->balance);
+        return;
+    case ACCOUNT_HELD:
+        array_add_int(array, ARRAY_INT8, account->held);
+        return;
+    case ACCOUNT_SEQ:
+        array_add_int(array, ARRAY_INT8, account->seq);
+        return;
+    case ACCOUNT_KIND:
+        array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1);
+        return;
+    case ACCOUNT_ID:
+        array_add_text(array, account->id);
+        return;
+    case ACCOUNT_USER_ID:
+        array_add_text(array, account->user_id);
+        return;
+    case ACCOUNT_ASSET:
+        array_add_text(array, account->asset->code);
+        return;
+    case ACCOUNT_METADATA:
+        add_bytes_or_null(array, account->metadata);
+        return;
+    case ACCOUNT_COLUMNS:
+        break;
     }
     assert(false && "a column that is none");
 }
@@ -220,7 +243,8 @@ static bool save_changed(struct save *save, struct err *err)
            send(save, &update_accounts, 1, err);
 }
 
-/* --- system accounts ----------------------------------------------------------------------------------- */
+/* --- system accounts
+ * ----------------------------------------------------------------------------------- */
 
 static const struct statement insert_deltas = {
     "store_insert_deltas",
@@ -293,7 +317,8 @@ static bool save_deltas(struct save *save, struct err *err)
            send(save, &insert_deltas, save->rows_count, err);
 }
 
-/* --- the journal --------------------------------------------------------------------------------------- */
+/* --- the journal
+ * --------------------------------------------------------------------------------------- */
 
 static const struct statement insert_journal = {
     "store_insert_journal",
@@ -326,7 +351,8 @@ static const enum array_type journal_types[JOURNAL_COLUMNS] = {
     ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
     ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
 
-/* Its number; seq, balance and held only of a user account: those of a system account are not known. */
+/* Its number; seq, balance and held only of a user account: those of a system account are not
+ * known. */
 static void add_side(struct array *array, const struct side *side, uint32_t column)
 {
     const int64_t values[] = {side->number, side->seq, side->balance, side->held};

@@ -1,10 +1,10 @@
 /*
- * verify_outbox_pg.c - the events that are still in the outbox against the journal. They are bytes to
- * the server, so they come here, a page at a time, to be decoded; each page asks once for the journal
- * rows that it tells of.
+ * verify_outbox_pg.c - the events that are still in the outbox against the journal. They are bytes
+ * to the server, so they come here, a page at a time, to be decoded; each page asks once for the
+ * journal rows that it tells of.
  *
- * What must be remembered of each account (the first and last sequence number that an event told) has
- * a fixed place: more accounts than fit mean more passes, each over its share of the accounts.
+ * What must be remembered of each account (the first and last sequence number that an event told)
+ * has a fixed place: more accounts than fit mean more passes, each over its share of the accounts.
  */
 #include "base/array.h"
 #include "ledger/verify_internal_pg.h"
@@ -19,7 +19,7 @@
 /* A share is sized by events, and there are no more accounts than events: half full, on average. */
 enum { PAGE_ROWS = 256, SLOTS = 1 << 18, SHARE_EVENTS = SLOTS / 2, ARENA_SIZE = 32 << 20 };
 
-struct span { /* of one account's events */
+struct span {       /* of one account's events */
     int64_t number; /* 0: a free slot */
     int64_t first, last;
 };
@@ -61,7 +61,8 @@ static const struct statement facts = {
     "verify_events_facts",
     "SELECT wanted.at, command, result, amount, journal.created_at, trace_id, caller, key,"
     "       journal.metadata,"
-    "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, debit_held,"
+    "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, "
+    "debit_held,"
     "       credit, credited.id, credited.user_id, credited.asset,"
     "       credit_seq, credit_balance, credit_held"
     "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
@@ -73,15 +74,15 @@ static const struct statement facts = {
 /* Each account's last sequence number, and the first one since the partition that is filled now was
  * begun: from then on every event is still there. */
 static const struct statement lasts = {
-    "verify_events_lasts",
-    "SELECT number, id, account.seq, since.seq"
-    "  FROM account LEFT JOIN"
-    "       (SELECT account AS number, min(seq) AS seq FROM posting"
-    "         WHERE created_at > (SELECT rotated_at FROM outbox_rotation)"
-    "         GROUP BY account) AS since USING (number)"
-    " WHERE kind = 0 AND account.seq > 0"};
+    "verify_events_lasts", "SELECT number, id, account.seq, since.seq"
+                           "  FROM account LEFT JOIN"
+                           "       (SELECT account AS number, min(seq) AS seq FROM posting"
+                           "         WHERE created_at > (SELECT rotated_at FROM outbox_rotation)"
+                           "         GROUP BY account) AS since USING (number)"
+                           " WHERE kind = 0 AND account.seq > 0"};
 
-/* --- what is remembered of each account ----------------------------------------------------------------- */
+/* --- what is remembered of each account
+ * ----------------------------------------------------------------- */
 
 static uint64_t spread(int64_t number)
 {
@@ -126,7 +127,8 @@ static bool span_add(struct events *events, const struct event *event, int64_t n
     return true;
 }
 
-/* --- one event against its journal row ------------------------------------------------------------------ */
+/* --- one event against its journal row
+ * ------------------------------------------------------------------ */
 
 struct fact {
     const char *field;
@@ -146,7 +148,8 @@ static bool is_text(const PGresult *rows, int row, int column, struct text value
 static bool is_bytes(const PGresult *rows, int row, int column, struct bytes value)
 {
     struct bytes cell = cell_bytes(rows, row, column);
-    return cell.size == value.size && (cell.size == 0 || memcmp(cell.data, value.data, cell.size) == 0);
+    return cell.size == value.size &&
+           (cell.size == 0 || memcmp(cell.data, value.data, cell.size) == 0);
 }
 
 static bool is_uuid(const PGresult *rows, int row, int column, const struct uuid *value)
@@ -203,8 +206,8 @@ static const char *wrong_side(const PGresult *rows, int row, const struct event 
         {"asset", is_text(rows, row, side + 3, event->asset)},
         {"amount", !moves || is_number(rows, row, FACT_AMOUNT, event->amount)},
         {"counterparty", !moves || is_text(rows, row, other + 1, event->counterparty)},
-        {"seq", event->has_balance == counts &&
-                    (!counts || is_number(rows, row, side + 4, event->seq))},
+        {"seq",
+         event->has_balance == counts && (!counts || is_number(rows, row, side + 4, event->seq))},
         {"new_balance", !counts || is_number(rows, row, side + 5, event->new_balance)},
         {"held", !counts || is_number(rows, row, side + 6, event->held)},
     };
@@ -232,7 +235,8 @@ static bool compare(struct events *events, const PGresult *rows, int row, struct
     return !is_shared_here(events, number) || span_add(events, event, number, err);
 }
 
-/* --- a page of events ----------------------------------------------------------------------------------- */
+/* --- a page of events
+ * ----------------------------------------------------------------------------------- */
 
 static void decode(struct events *events, int row)
 {
@@ -246,7 +250,8 @@ static void decode(struct events *events, int row)
         encoding_parse(properties.content_type, &encoding) &&
         event_decode(events->codec, body, encoding, &events->arena, &events->page[row], problem);
     if (!events->decoded[row] && events->share == 0)
-        verify_differ(events->verify, "the event with id %" PRId64 " in the outbox cannot be read: %s",
+        verify_differ(events->verify,
+                      "the event with id %" PRId64 " in the outbox cannot be read: %s",
                       cell_int64(events->rows, row, 0), problem);
 }
 
@@ -282,9 +287,10 @@ static bool compare_page(struct events *events, struct err *err)
     for (int i = 0; ok && i < count; i++) {
         if (!events->decoded[i] || events->share != 0) continue;
         uuid_format(&events->page[i].transaction, transaction);
-        verify_differ(events->verify,
-                      "account %.*s: the journal does not hold transaction %s, of which an event tells",
-                      TEXT_ARGS(events->page[i].account), transaction);
+        verify_differ(
+            events->verify,
+            "account %.*s: the journal does not hold transaction %s, of which an event tells",
+            TEXT_ARGS(events->page[i].account), transaction);
     }
     return ok;
 }
@@ -314,7 +320,8 @@ static bool compare_all(struct events *events, struct err *err)
     return run(events, &close_cursor, err);
 }
 
-/* --- what the events do not tell ------------------------------------------------------------------------ */
+/* --- what the events do not tell
+ * ------------------------------------------------------------------------ */
 
 static void compare_last(const struct events *events, const PGresult *row)
 {

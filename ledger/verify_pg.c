@@ -1,6 +1,6 @@
 /*
- * verify_pg.c - the checks that the server can make by itself: each is one query, whose rows are the
- * sentences about what is wrong. Sums are numeric, so that no sum overflows.
+ * verify_pg.c - the checks that the server can make by itself: each is one query, whose rows are
+ * the sentences about what is wrong. Sums are numeric, so that no sum overflows.
  */
 #include "ledger/verify_pg.h"
 #include "ledger/verify_internal_pg.h"
@@ -13,6 +13,8 @@ enum { SENTENCE_SIZE = 512 };
 
 static const struct statement begin = {"verify_begin",
                                        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"};
+static const struct statement memory = {"verify_memory",
+                                        "SELECT set_config('work_mem', '64MB', true)"};
 static const struct statement commit = {"verify_commit", "COMMIT"};
 
 static const struct statement count = {"verify_count",
@@ -36,11 +38,13 @@ static const struct statement checks[] = {
               "              coalesce(id, 'number ' || number), holding.balance, posted)"
               "  FROM holding LEFT JOIN account USING (number)"
               " WHERE holding.balance <> posted OR id IS NULL"},
-    {"verify_floors", "SELECT format('account %s holds %s, of which %s are held', id, balance, held)"
-                      "  FROM account WHERE kind = 0 AND balance < held"},
-    {"verify_asset_postings", "SELECT format('asset %s: all postings sum to %s', asset, sum(amount))"
-                              "  FROM posting JOIN account ON number = account"
-                              " GROUP BY asset HAVING sum(amount) <> 0"},
+    {"verify_floors",
+     "SELECT format('account %s holds %s, of which %s are held', id, balance, held)"
+     "  FROM account WHERE kind = 0 AND balance < held"},
+    {"verify_asset_postings",
+     "SELECT format('asset %s: all postings sum to %s', asset, sum(amount))"
+     "  FROM posting JOIN account ON number = account"
+     " GROUP BY asset HAVING sum(amount) <> 0"},
     {"verify_asset_balances",
      HOLDINGS "SELECT format('asset %s: all balances sum to %s', asset, sum(holding.balance))"
               "  FROM holding JOIN account USING (number)"
@@ -57,11 +61,11 @@ static const struct statement checks[] = {
      "                   id, transaction, amount, balance, coalesce(last_balance, 0))"
      "       ELSE format('account %s: transaction %s has sequence number %s, after %s',"
      "                   id, transaction, coalesce(seq::text, 'none'), coalesce(last_seq, 0)) END"
-     "  FROM (SELECT account.id, transaction, amount, seq, posting.balance,"
-     "               lag(seq) OVER history AS last_seq,"
+     "  FROM (SELECT id, transaction, amount, posting.seq, posting.balance,"
+     "               lag(posting.seq) OVER history AS last_seq,"
      "               lag(posting.balance) OVER history AS last_balance"
      "          FROM posting JOIN account ON number = posting.account WHERE kind = 0"
-     "        WINDOW history AS (PARTITION BY posting.account ORDER BY seq)) AS step"
+     "        WINDOW history AS (PARTITION BY number ORDER BY posting.seq)) AS step"
      " WHERE seq IS DISTINCT FROM coalesce(last_seq, 0) + 1"
      "    OR balance IS DISTINCT FROM coalesce(last_balance, 0)::numeric + amount"},
     {"verify_last",
@@ -121,7 +125,8 @@ static bool count_all(const struct verify *verify, struct err *err)
 
 static bool run_all(const struct verify *verify, struct err *err)
 {
-    if (!run(verify, &begin, err) || !count_all(verify, err)) return false;
+    if (!run(verify, &begin, err) || !run(verify, &memory, err)) return false;
+    if (!count_all(verify, err)) return false;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if (!check(verify, &checks[i], err)) return false;
     return verify_outbox(verify, err) && run(verify, &commit, err);

@@ -109,7 +109,7 @@ bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count,
 bool outbox_tune(struct db *db, struct err *err)
 {
     return db_run(db,
-                  ""
+                  "SET jit TO off; SET max_parallel_workers_per_gather TO 0;"
                   "SET enable_seqscan TO off; SET plan_cache_mode TO force_generic_plan;"
                   "SET work_mem TO '32MB'; SET statement_timeout TO 0",
                   err);

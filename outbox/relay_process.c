@@ -33,6 +33,9 @@ enum {
     STAND_BY_MS = 500,
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
+    EAGER_FOR_MS = 5,
+    EAGER_SLEEP_US = 200,
+    BUSY_FOR_MS = 50,
     SETTLE_MS = 1000,
 };
 
@@ -55,7 +58,7 @@ struct relay_process {
     struct backoff backoff;
     enum relay_dependency failing; /* whose call was made last */
     uint32_t wait_ms;
-    uint64_t rotate_at_ms, caught_up_ms;
+    uint64_t rotate_at_ms, caught_up_ms, traffic_ms;
 };
 
 /* --- messages
@@ -326,13 +329,24 @@ static void note_blocked(struct relay_process *process)
     if (!is_blocked) log_info("the broker takes messages again");
 }
 
-/* Short waits while there is traffic, longer and longer ones when there is none. */
-static uint32_t wait_next_ms(const struct relay_process *process, bool idle)
+/* How long to wait for the broker's frames in the next turn. A caller that waits for its reply sends its next command a
+ * few milliseconds later: so right after traffic the outbox is looked at again very soon, for a while soon, and then
+ * less and less often. */
+static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, bool idle)
 {
     uint32_t most_ms = process->settings->poll_idle_ms, least_ms = process->settings->poll_busy_ms;
 
     if (process->is_blocked) return most_ms;
-    if (!idle) return least_ms;
+    if (!idle) {
+        process->traffic_ms = now_ms;
+        return least_ms; /* confirms are awaited: they end the wait */
+    }
+    uint64_t quiet_ms = now_ms - process->traffic_ms;
+    if (quiet_ms < EAGER_FOR_MS) {
+        clock_sleep_us(EAGER_SLEEP_US);
+        return 0;
+    }
+    if (quiet_ms < BUSY_FOR_MS) return least_ms;
     return process->wait_ms * 2 < most_ms ? process->wait_ms * 2 : most_ms;
 }
 
@@ -374,7 +388,7 @@ static bool turn(struct relay_process *process, struct err *err)
     if (!relay_turn(process->relay, now_ms, process->wait_ms, &sent, &idle, err)) return false;
     if (idle) process->caught_up_ms = now_ms;
     note_blocked(process);
-    process->wait_ms = wait_next_ms(process, idle);
+    process->wait_ms = wait_next_ms(process, now_ms, idle);
     return rotate(process, now_ms, err);
 }
 

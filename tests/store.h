@@ -1,6 +1,6 @@
 /*
- * store.h - what the tests of the store, the cache and the verifier share: batches made of commands,
- * and the whole way of one through the database, as the worker goes it.
+ * store.h - what the tests of the store, the cache and the verifier share: batches made of
+ * commands, and the whole way of one through the database, as the worker goes it.
  *
  * The database is one of the test's own, see tests/outbox.h.
  */
@@ -23,6 +23,7 @@ struct bench { /* one worker */
     struct request requests[BATCH_COMMANDS_MAX];
     struct outbox_row rows[OUTBOX_ROWS_MAX];
     struct names names;
+    enum encoding event_encoding;
 };
 
 /* Takes the session, which may be NULL where only the cache is meant. */
@@ -32,6 +33,7 @@ static inline struct bench *bench_open(struct db *db)
 
     assert_non_null(bench);
     bench->db = db;
+    if (db != NULL) must(store_tune(db, &err));
     must(store_open(&bench->store, &err));
     must(codec_open(&bench->codec, &err));
     must(arena_open(&bench->arena, STORE_ARENA_SIZE, &err));
@@ -127,10 +129,8 @@ static inline struct command withdraw(const char *account, int64_t amount)
 
 static inline struct command transfer(const char *from, const char *to, int64_t amount)
 {
-    return (struct command){.type = COMMAND_TRANSFER,
-                            .from = text_of(from),
-                            .to = text_of(to),
-                            .amount.value = amount};
+    return (struct command){
+        .type = COMMAND_TRANSFER, .from = text_of(from), .to = text_of(to), .amount.value = amount};
 }
 
 static inline struct command query(enum command_type type, const char *account)
@@ -146,7 +146,8 @@ static inline bool batch_load(struct bench *bench)
 
 static inline bool batch_save(struct bench *bench)
 {
-    struct compose_options options = {.names = &bench->names};
+    struct compose_options options = {.names = &bench->names,
+                                      .event_encoding = bench->event_encoding};
     struct answers answers = {0};
     uint32_t count = 0;
 
@@ -181,7 +182,8 @@ static inline void expect(struct bench *bench, const char *key, struct command c
     const struct reply *reply = run_one(bench, key, command);
 
     if (reply->result != result)
-        fail_msg("%s: '%s' instead of '%s'", key, result_word(reply->result), result_word(result));
+        fail_msg("%.*s: '%s' instead of '%s'", TEXT_ARGS(bench->requests[0].key),
+                 result_word(reply->result), result_word(result));
 }
 
 #endif

@@ -8,13 +8,17 @@
 -- 'system' (an asset's world, fees, suspense) need no floor, so nothing waits for a lock on one: their
 -- changes are appended to account_delta, one row a batch, and rolled up into the account now and then.
 
+-- Domains, because a CHECK of the table would run again each time a balance changes.
+CREATE DOMAIN identifier AS text COLLATE "C" CHECK (VALUE ~ '^[A-Za-z0-9._:-]{1,64}$');
+CREATE DOMAIN asset_code AS text COLLATE "C" CHECK (VALUE ~ '^[A-Z0-9.]{1,12}$');
+
 CREATE TABLE asset (
-    code  text COLLATE "C" PRIMARY KEY CHECK (code ~ '^[A-Z0-9.]{1,12}$'),
+    code  asset_code PRIMARY KEY,
     scale smallint NOT NULL CHECK (scale BETWEEN 0 AND 18)
 );
 
 CREATE TABLE ledger_user (
-    id         text COLLATE "C" PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9._:-]{1,64}$'),
+    id         identifier PRIMARY KEY,
     name       text CHECK (octet_length(name) <= 256),
     created_at timestamptz NOT NULL
 );
@@ -29,9 +33,9 @@ CREATE TABLE account (
     seq        bigint NOT NULL DEFAULT 0 CHECK (seq >= 0),
     created_at timestamptz NOT NULL,
     kind       smallint NOT NULL CHECK (kind IN (0, 1)),
-    id         text COLLATE "C" NOT NULL CHECK (id ~ '^[A-Za-z0-9._:-]{1,64}$'),
-    user_id    text COLLATE "C" NOT NULL REFERENCES ledger_user,
-    asset      text COLLATE "C" NOT NULL REFERENCES asset,
+    id         identifier NOT NULL,
+    user_id    identifier NOT NULL REFERENCES ledger_user,
+    asset      asset_code NOT NULL REFERENCES asset,
     metadata   bytea CHECK (octet_length(metadata) <= 4096),
     CONSTRAINT account_pkey PRIMARY KEY (number),
     CONSTRAINT account_id_key UNIQUE (id),

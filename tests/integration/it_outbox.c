@@ -181,47 +181,58 @@ static void rows_that_commit_late_are_not_lost(void **state)
     db_close(stranger);
 }
 
+enum { SESSIONS = 5, STEPS = 200, SEEDS = 10 };
+
+static struct random_session { /* idle, begun, or holding an account */
+    struct db *db;
+    bool begun, holds;
+    uint32_t account, last;
+} sessions[SESSIONS];
+static bool held[OUTBOX_ACCOUNTS];
+static uint32_t written[OUTBOX_ACCOUNTS];
+
+static void session_step(struct random_session *session, bool may_insert)
+{
+    uint32_t account = (uint32_t)rand() % OUTBOX_ACCOUNTS;
+
+    if (!session->begun) { /* a row lock, or a wait for one, gives a transaction its id early */
+        sql(session->db, "BEGIN; SELECT pg_current_xact_id()");
+        session->begun = true;
+    } else if (!session->holds && may_insert && !held[account]) {
+        session->account = account;
+        session->last = written[account] + 1 + (uint32_t)rand() % 5;
+        session->holds = held[account] = true;
+        insert_rows(session->db, account, written[account] + 1, session->last);
+    } else if (session->holds || !may_insert) {
+        bool commits = rand() % 5 != 0;
+        sql(session->db, commits ? "COMMIT" : "ROLLBACK");
+        if (commits && session->holds) written[session->account] = session->last;
+        if (session->holds) held[session->account] = false;
+        session->begun = session->holds = false;
+    }
+}
+
 /* Sessions begin, insert, commit and roll back at random; an account is held by one of them at a
  * time, as by its row lock. Every committed row is read once, each account's in order. */
 static void random_sessions_lose_and_repeat_nothing(void **state)
 {
-    enum { SESSIONS = 5, STEPS = 120, SEEDS = 10, FREE = OUTBOX_ACCOUNTS };
-    struct db *sessions[SESSIONS];
-
     (void)state;
-    for (uint32_t s = 0; s < SESSIONS; s++) sessions[s] = session_as("ledger_worker");
-    uint32_t written[OUTBOX_ACCOUNTS] = {0};
+    for (uint32_t s = 0; s < SESSIONS; s++) sessions[s].db = session_as("ledger_worker");
     for (uint32_t seed = 1; seed <= SEEDS; seed++) {
-        uint32_t holds[SESSIONS], last[SESSIONS] = {0};
-        bool held[OUTBOX_ACCOUNTS] = {false};
         srand(seed);
-        for (uint32_t s = 0; s < SESSIONS; s++) holds[s] = FREE;
         for (uint32_t step = 0; step < STEPS; step++) {
-            uint32_t s = (uint32_t)rand() % SESSIONS, account = (uint32_t)rand() % OUTBOX_ACCOUNTS;
+            session_step(&sessions[rand() % SESSIONS], true);
             if (rand() % 4 == 0) (void)read_new();
-            if (holds[s] == FREE && !held[account] && step < STEPS - 2 * SESSIONS) {
-                holds[s] = account;
-                held[account] = true;
-                last[s] = written[account] + 1 + (uint32_t)rand() % 5;
-                sql(sessions[s], "BEGIN");
-                insert_rows(sessions[s], account, written[account] + 1, last[s]);
-            } else if (holds[s] != FREE) {
-                bool commits = rand() % 5 != 0;
-                sql(sessions[s], commits ? "COMMIT" : "ROLLBACK");
-                if (commits) written[holds[s]] = last[s];
-                held[holds[s]] = false;
-                holds[s] = FREE;
-            }
         }
         for (uint32_t s = 0; s < SESSIONS; s++)
-            if (holds[s] != FREE) sql(sessions[s], "ROLLBACK");
+            if (sessions[s].begun) session_step(&sessions[s], false);
         (void)read_new();
         for (uint32_t a = 0; a < OUTBOX_ACCOUNTS; a++)
             if (seen[a] != written[a])
                 fail_msg("seed %u: account %u: %u of %u rows were read", seed, a, seen[a],
                          written[a]);
     }
-    for (uint32_t s = 0; s < SESSIONS; s++) db_close(sessions[s]);
+    for (uint32_t s = 0; s < SESSIONS; s++) db_close(sessions[s].db);
 }
 
 static void a_read_goes_on_from_its_position(void **state)

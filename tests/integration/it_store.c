@@ -40,7 +40,8 @@ static int64_t ask(const char *text)
     return value;
 }
 
-/* --- the first reply, again ------------------------------------------------------------------------------ */
+/* --- the first reply, again
+ * ------------------------------------------------------------------------------ */
 
 static const uint8_t METADATA[] = {0x81, 0xa1, 'a', 0x01}; /* {"a": 1} */
 
@@ -56,22 +57,22 @@ static void add_everything(void)
     batch_add(bench, "k01", named);
     batch_add(bench, "k02", open_account("bob", "ben", "EUR"));
     batch_add(bench, "k03", open_system("fees", "EUR"));
-    batch_add(bench, "k04", open_account("bob", "ben", "EUR"));      /* exists */
-    batch_add(bench, "k05", open_account("carl", "ben", "NONE"));    /* no asset */
+    batch_add(bench, "k04", open_account("bob", "ben", "EUR"));   /* exists */
+    batch_add(bench, "k05", open_account("carl", "ben", "NONE")); /* no asset */
     batch_add(bench, "k06", dear);
     batch_add(bench, "k07", deposit("alice", 1000));
     batch_add(bench, "k08", withdraw("alice", 100));
-    batch_add(bench, "k09", withdraw("alice", 100000));              /* funds */
+    batch_add(bench, "k09", withdraw("alice", 100000)); /* funds */
     batch_add(bench, "k10", transfer("alice", "bob", 50));
     batch_add(bench, "k11", transfer("bob", "fees", 3));
     batch_add(bench, "k12", transfer("fees", "alice", 1));
-    batch_add(bench, "k13", transfer("alice", "alice", 1));          /* same account */
+    batch_add(bench, "k13", transfer("alice", "alice", 1)); /* same account */
     batch_add(bench, "k14", transfer("world:EUR", "bob", 9));
-    batch_add(bench, "k15", deposit("nobody", 1));                   /* not found */
-    batch_add(bench, "k16", dollars);                                /* asset mismatch */
+    batch_add(bench, "k15", deposit("nobody", 1)); /* not found */
+    batch_add(bench, "k16", dollars);              /* asset mismatch */
     batch_add(bench, "k17", deposit("fees", 20));
-    batch_add(bench, "k18", deposit("bob", INT64_MAX));              /* overflow */
-    struct work *late = batch_add(bench, "k19", deposit("bob", 1));  /* expired */
+    batch_add(bench, "k18", deposit("bob", INT64_MAX));             /* overflow */
+    struct work *late = batch_add(bench, "k19", deposit("bob", 1)); /* expired */
     bench->requests[late - bench->works].deadline_us = 1;
 }
 
@@ -84,8 +85,8 @@ static void keep_replies(uint8_t kept[EVERYTHING][2][REPLY_SIZE], uint32_t sizes
             struct reply reply = bench->works[i].reply;
             struct bytes body;
             reply.replayed = false;
-            assert_true(reply_encode(bench->codec, &reply, (enum encoding)encoding, &bench->arena,
-                                     &body));
+            assert_true(
+                reply_encode(bench->codec, &reply, (enum encoding)encoding, &bench->arena, &body));
             assert_in_range(body.size, 1, REPLY_SIZE);
             memcpy(kept[i][encoding], body.data, body.size);
             sizes[i][encoding] = body.size;
@@ -117,10 +118,12 @@ static void a_repeat_gets_the_same_bytes(void **state)
         assert_memory_equal(first_sizes, again_sizes, sizeof first_sizes);
         for (uint32_t i = 0; i < EVERYTHING; i++)
             for (uint32_t encoding = 0; encoding < 2; encoding++)
-                assert_memory_equal(first[i][encoding], again[i][encoding], first_sizes[i][encoding]);
+                assert_memory_equal(first[i][encoding], again[i][encoding],
+                                    first_sizes[i][encoding]);
     }
     assert_int_equal(ask("SELECT count(*) FROM journal"), EVERYTHING);
-    assert_int_equal(ask("SELECT balance FROM account WHERE id = 'alice'"), 7 + 1000 - 100 - 50 + 1);
+    assert_int_equal(ask("SELECT balance FROM account WHERE id = 'alice'"),
+                     7 + 1000 - 100 - 50 + 1);
     assert_int_equal(ask("SELECT balance FROM account WHERE id = 'bob'"), 50 - 3 + 9);
     assert_int_equal(ask("SELECT seq FROM account WHERE id = 'alice'"), 5);
     assert_int_equal(ask("SELECT count(*) FROM account_delta"), 2); /* one each: fees, the world */
@@ -147,7 +150,8 @@ static void a_key_with_another_payload_is_a_conflict(void **state)
     assert_int_equal(ask("SELECT balance FROM account WHERE id = 'alice'"), 6);
 }
 
-/* --- users, assets, queries ------------------------------------------------------------------------------ */
+/* --- users, assets, queries
+ * ------------------------------------------------------------------------------ */
 
 static struct command named(const char *account, const char *user, const char *name)
 {
@@ -307,7 +311,8 @@ static void queries_see_what_is_before_them(void **state)
     assert_int_equal(balance_of("world:EUR"), -(7 + 1000 - 100 + 9 + 20 + 10));
 }
 
-/* --- the roll-up ----------------------------------------------------------------------------------------- */
+/* --- the roll-up
+ * ----------------------------------------------------------------------------------------- */
 
 static void a_roll_up_changes_no_balance(void **state)
 {
@@ -361,15 +366,20 @@ static void a_sum_over_64_bits_stays_in_the_deltas(void **state)
     db_close(worker);
 }
 
-/* --- plans ----------------------------------------------------------------------------------------------- */
+/* --- plans
+ * -----------------------------------------------------------------------------------------------
+ */
 
-/* One line of a plan after the other; each scan of a table must be an index scan with a condition. */
+/* One line of a plan after the other; each scan of a table must be an index scan with a condition.
+ */
 static void assert_plan(const char *name, const PGresult *rows)
 {
     for (int row = 0; row < PQntuples(rows); row++) {
         struct text line = cell_text(rows, row, 0);
         const char *text = batch_text(bench, "%.*s", TEXT_ARGS(line));
-        const char *next = row + 1 == PQntuples(rows) ? "" : batch_text(bench, "%.*s", TEXT_ARGS(cell_text(rows, row + 1, 0)));
+        const char *next = row + 1 == PQntuples(rows)
+                               ? ""
+                               : batch_text(bench, "%.*s", TEXT_ARGS(cell_text(rows, row + 1, 0)));
         if (strstr(text, "Seq Scan") || strstr(text, "Hash Join") || strstr(text, "Merge Join") ||
             (strstr(text, "Index") && strstr(text, " Scan ") && !strstr(next, "Index Cond")))
             fail_msg("%s is planned as: %s", name, text);
@@ -380,11 +390,12 @@ static void assert_plan(const char *name, const PGresult *rows)
 static void every_plan_is_made_of_index_scans(void **state)
 {
     static const struct statement names = {
-        "it_names", "SELECT name, 'EXPLAIN EXECUTE ' || name || '(' ||"
-                    " array_to_string(array_fill('NULL'::text, ARRAY[cardinality(parameter_types)]), ',')"
-                    " || ')' FROM pg_prepared_statements WHERE name LIKE 'store_%'"
-                    " AND name NOT IN ('store_assets', 'store_begin', 'store_plan', 'store_clock',"
-                    " 'store_commit') ORDER BY name"};
+        "it_names",
+        "SELECT name, 'EXPLAIN EXECUTE ' || name || '(' ||"
+        " array_to_string(array_fill('NULL'::text, ARRAY[cardinality(parameter_types)]), ',')"
+        " || ')' FROM pg_prepared_statements WHERE name LIKE 'store_%'"
+        " AND name NOT IN ('store_assets', 'store_begin', 'store_clock',"
+        " 'store_commit') ORDER BY name"};
     static struct statement explain[32];
     PGresult *list, *plan;
 
@@ -412,7 +423,8 @@ static void every_plan_is_made_of_index_scans(void **state)
     query_abandon(bench->db);
 }
 
-/* --- what fails ------------------------------------------------------------------------------------------ */
+/* --- what fails
+ * ------------------------------------------------------------------------------------------ */
 
 static void fails(bool ok, enum err_kind kind)
 {
@@ -493,7 +505,8 @@ static void only_user_accounts_of_commands_are_waited_for(void **state)
     assert_int_equal(balance_of("alice"), 5);
 }
 
-/* --- workers that collide ---------------------------------------------------------------------------- */
+/* --- workers that collide
+ * ---------------------------------------------------------------------------- */
 
 enum { WORKERS = 3, ROUNDS = 40, ROUND_COMMANDS = 25, SHARED_ACCOUNTS = 6 };
 
@@ -557,14 +570,17 @@ static void each_key_has_one_outcome_whoever_collides(void **state)
         assert_true(wait(&status) > 0);
         assert_int_equal(status, 0);
     }
-    assert_int_equal(ask("SELECT count(*) FROM journal"), SHARED_ACCOUNTS + ROUNDS * ROUND_COMMANDS);
-    assert_int_equal(ask("SELECT count(*) FROM account JOIN (SELECT account, sum(amount) AS amount,"
-                         " max(seq) AS seq FROM posting GROUP BY account) AS p ON p.account = number"
-                         " WHERE kind = 0 AND (balance <> amount OR account.seq <> p.seq)"),
-                     0);
-    assert_int_equal(ask("SELECT (sum(balance) + coalesce((SELECT sum(delta) FROM account_delta), 0))"
-                         "::int8 FROM account"),
-                     0);
+    assert_int_equal(ask("SELECT count(*) FROM journal"),
+                     SHARED_ACCOUNTS + ROUNDS * ROUND_COMMANDS);
+    assert_int_equal(
+        ask("SELECT count(*) FROM account JOIN (SELECT account, sum(amount) AS amount,"
+            " max(seq) AS seq FROM posting GROUP BY account) AS p ON p.account = number"
+            " WHERE kind = 0 AND (balance <> amount OR account.seq <> p.seq)"),
+        0);
+    assert_int_equal(
+        ask("SELECT (sum(balance) + coalesce((SELECT sum(delta) FROM account_delta), 0))"
+            "::int8 FROM account"),
+        0);
     assert_int_equal(ask("SELECT count(*) FROM outbox WHERE kind = 0"),
                      ask("SELECT count(*) + count(*) FILTER (WHERE result IS NULL AND command = 4)"
                          " FROM journal"));
@@ -574,7 +590,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_repeat_gets_the_same_bytes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_first_name_given_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_asset_registered_later_is_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_user_is_told_with_accounts, set_up, tear_down),
@@ -583,7 +600,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_roll_up_changes_no_balance, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_sum_over_64_bits_stays_in_the_deltas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_plan_is_made_of_index_scans, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_database_refuses_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_database_refuses_leaves_nothing, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_account_that_is_not_updated_fails_the_batch, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(answers_are_counted, set_up, tear_down),
