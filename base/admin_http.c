@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTIONS_MAX = 64, IDLE_S = 10, MEMORY_SIZE = 8192, REPORT_SIZE = 2048 };
+enum { CONNECTIONS_MAX = 64, IDLE_S = 5, MEMORY_SIZE = 8192, REPORT_SIZE = 2048 };
 
 struct admin {
     struct MHD_Daemon *daemon;
@@ -31,7 +31,9 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned code,
         return MHD_NO;
     }
     if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) != MHD_YES ||
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") != MHD_YES)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store") != MHD_YES ||
+        (code == MHD_HTTP_METHOD_NOT_ALLOWED &&
+         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD") != MHD_YES))
         result = MHD_NO;
     else
         result = MHD_queue_response(connection, code, response);

@@ -139,20 +139,26 @@ bool config_load(const struct setting *settings, size_t count, struct err *err)
  * -------------------------------------------------------------------------------------------------
  */
 
+/* Rather too much is masked than too little: the login ends at the last '@', wherever that stands,
+ * and what is no URL may be a password or hold one. */
 void config_mask_url(const char *url, char *out, size_t out_size)
 {
-    const char *scheme = strstr(url, "://");
-    const char *host = scheme == NULL ? NULL : scheme + 3 + strcspn(scheme + 3, "/?#");
-    const char *at = NULL, *colon = NULL;
+    const char *login = strstr(url, "://");
 
-    for (const char *c = scheme == NULL ? NULL : scheme + 3; c != NULL && c < host; c++) {
-        if (*c == '@') at = c; /* the last one: a password may hold others */
-        if (*c == ':' && colon == NULL) colon = c;
+    if (login == NULL) {
+        (void)snprintf(out, out_size, "%s", url[0] == '\0' ? "" : "***");
+        return;
     }
+    login += strlen("://");
+    const char *query = strstr(login, "password=") == NULL ? NULL : strchr(login, '?');
+    const char *end = query == NULL ? login + strlen(login) : query;
+    const char *hidden = query == NULL ? "" : "?***";
+    const char *at = memrchr(login, '@', (size_t)(end - login)), *colon = strchr(login, ':');
     if (at == NULL || colon == NULL || colon > at)
-        (void)snprintf(out, out_size, "%s", scheme == NULL && url[0] != '\0' ? "***" : url);
+        (void)snprintf(out, out_size, "%.*s%s", (int)(end - url), url, hidden);
     else
-        (void)snprintf(out, out_size, "%.*s:***%s", (int)(colon - url), url, at);
+        (void)snprintf(out, out_size, "%.*s:***%.*s%s", (int)(colon - url), url, (int)(end - at),
+                       at, hidden);
 }
 
 void config_help(FILE *out, const struct setting *settings, size_t count)

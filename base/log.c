@@ -1,6 +1,6 @@
 /*
- * log.c - see log.h. A line that does not fit in the buffer is written on its own; a line that is
- * too long is cut.
+ * log.c - see log.h. A message that is too long is cut; a field that no longer fits in its line is
+ * left out.
  */
 #include "base/log.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { BUFFER_SIZE = 64 * 1024, LINE_SIZE = 8 * 1024, MESSAGE_SIZE = 1024 };
+_Static_assert(LINE_SIZE > 7 * MESSAGE_SIZE, "a message of control characters, and the rest");
 
 static struct {
     pthread_mutex_t lock;
@@ -129,8 +130,10 @@ void log_event(enum log_level level, const char *message, const struct log_field
 {
     char line[LINE_SIZE], time[TIME_TEXT_SIZE], number[24];
     struct writer writer = writer_over(line, sizeof line - 2);
+    struct text text = text_of(message);
 
     if (!log_enabled(level)) return;
+    if (text.length >= MESSAGE_SIZE) text.length = MESSAGE_SIZE - 1; /* escaped it fits the line */
     time_format(clock_wall_us(), time);
     write_name(&writer, "time");
     write_escaped(&writer, text_of(time));
@@ -139,7 +142,7 @@ void log_event(enum log_level level, const char *message, const struct log_field
     write_name(&writer, "service");
     write_escaped(&writer, text_of(state.service));
     write_name(&writer, "message");
-    write_escaped(&writer, text_of(message));
+    write_escaped(&writer, text);
     for (size_t i = 0; i < count; i++) {
         struct writer before = writer;
         if (!fields[i].is_number && fields[i].text.bytes == NULL) continue;

@@ -104,7 +104,7 @@ static void render_histogram(FILE *out, const struct metric *metric)
     }
     (void)fprintf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", metric->name, labels, comma,
                   count);
-    (void)fprintf(out, "%s_sum%s%s%s %.9g\n", metric->name, open, labels, close, sum);
+    (void)fprintf(out, "%s_sum%s%s%s %.15g\n", metric->name, open, labels, close, sum);
     (void)fprintf(out, "%s_count%s%s%s %" PRIu64 "\n", metric->name, open, labels, close, count);
 }
 
@@ -120,7 +120,7 @@ static void render_one(FILE *out, const struct metric *metric)
     (void)fputs(metric->name, out);
     if (metric->labels != NULL) (void)fprintf(out, "{%s}", metric->labels);
     memcpy(&value, &bits, sizeof value);
-    if (metric->type == METRIC_GAUGE) (void)fprintf(out, " %.9g\n", value);
+    if (metric->type == METRIC_GAUGE) (void)fprintf(out, " %.15g\n", value);
     if (metric->type == METRIC_COUNTER) (void)fprintf(out, " %" PRIu64 "\n", metric_count(metric));
 }
 

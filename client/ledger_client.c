@@ -134,6 +134,24 @@ static bool read_reply(struct ledger_client *client, const struct rpc_reply *raw
     return true;
 }
 
+/* A connection that was lost while nothing was asked is found now, before anything is sent; so are
+ * late replies, which nobody waits for. */
+static bool connect_calls(struct ledger_client *client, struct err *err)
+{
+    struct rpc_reply late;
+    bool got = client->rpc != NULL;
+
+    while (got) {
+        arena_reset(&client->arena);
+        if (rpc_receive(client->rpc, 0, &client->arena, &late, &got, err)) continue;
+        rpc_close(client->rpc);
+        client->rpc = NULL;
+        break;
+    }
+    return client->rpc != NULL || rpc_open(&client->rpc, client->options.url, client->name,
+                                           client->options.timeout_ms, err);
+}
+
 static bool exchange(struct ledger_client *client, const struct ledger_call *call, uint32_t wait_ms,
                      struct reply *reply, struct err *err)
 {
@@ -142,9 +160,7 @@ static bool exchange(struct ledger_client *client, const struct ledger_call *cal
     struct message message;
     bool ours = false;
 
-    if (client->rpc == NULL &&
-        !rpc_open(&client->rpc, client->options.url, client->name, client->options.timeout_ms, err))
-        return false;
+    if (!connect_calls(client, err)) return false;
     uuid_format_hex(&client->session, session);
     (void)snprintf(correlation, sizeof correlation, "%s-%llu", session,
                    (unsigned long long)++client->calls);
@@ -179,18 +195,19 @@ bool ledger_client_call(struct ledger_client *client, const struct ledger_call *
 /* --- publishing
  * ------------------------------------------------------------------------------------------ */
 
-static bool take_confirms(struct ledger_client *client, uint64_t deadline_ms, uint32_t *confirmed,
+/* Each confirm moves the deadline, so that a long list may take long, but silence may not. */
+static bool take_confirms(struct ledger_client *client, uint64_t *deadline_ms, uint32_t *confirmed,
                           struct err *err)
 {
     uint64_t now_ms = clock_monotonic_ms();
     uint32_t count = 0;
 
-    if (now_ms >= deadline_ms)
+    if (now_ms >= *deadline_ms)
         return err_set(err, ERR_RETRY, "could not publish: %s",
                        publisher_blocked(client->publisher)
                            ? "the broker is short of memory or disk and takes nothing"
                            : "no confirm in time");
-    if (!publisher_poll(client->publisher, (uint32_t)(deadline_ms - now_ms), client->confirms,
+    if (!publisher_poll(client->publisher, (uint32_t)(*deadline_ms - now_ms), client->confirms,
                         WINDOW, &count, err))
         return false;
     for (uint32_t i = 0; i < count; i++)
@@ -200,23 +217,37 @@ static bool take_confirms(struct ledger_client *client, uint64_t deadline_ms, ui
                                ? "no queue takes commands (is a worker's topology declared?)"
                                : "refused by the broker");
     *confirmed += count;
+    if (count > 0) *deadline_ms = clock_monotonic_ms() + client->options.timeout_ms;
     return true;
 }
 
-static bool publish_all(struct ledger_client *client, const struct ledger_call *calls,
-                        uint32_t count, struct err *err)
+/* As connect_calls: a connection may have been lost since the last time. */
+static bool connect_publisher(struct ledger_client *client, struct err *err)
 {
     struct publisher_options options = {.url = client->options.url,
                                         .name = client->name,
                                         .heartbeat_s = 30,
                                         .timeout_ms = client->options.timeout_ms,
                                         .window = WINDOW};
+    uint32_t count = 0;
+
+    if (client->publisher != NULL &&
+        !publisher_poll(client->publisher, 0, client->confirms, WINDOW, &count, err)) {
+        publisher_close(client->publisher);
+        client->publisher = NULL;
+    }
+    assert(count == 0); /* all were taken the last time */
+    return client->publisher != NULL || publisher_open(&client->publisher, &options, err);
+}
+
+static bool publish_all(struct ledger_client *client, const struct ledger_call *calls,
+                        uint32_t count, struct err *err)
+{
     uint32_t sent = 0, confirmed = 0;
 
-    if (client->publisher == NULL && !publisher_open(&client->publisher, &options, err))
-        return false;
+    if (!connect_publisher(client, err)) return false;
+    uint64_t deadline_ms = clock_monotonic_ms() + client->options.timeout_ms;
     while (confirmed < count) {
-        uint64_t deadline_ms = clock_monotonic_ms() + client->options.timeout_ms;
         while (sent < count && publisher_room(client->publisher) > 0) {
             struct message message;
             uint64_t sequence;
@@ -226,7 +257,7 @@ static bool publish_all(struct ledger_client *client, const struct ledger_call *
             if (!publisher_send(client->publisher, &message, &sequence, err)) return false;
             sent++;
         }
-        if (!take_confirms(client, deadline_ms, &confirmed, err)) return false;
+        if (!take_confirms(client, &deadline_ms, &confirmed, err)) return false;
     }
     assert(confirmed == count);
     return true;

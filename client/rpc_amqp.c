@@ -53,24 +53,25 @@ bool rpc_send(struct rpc *rpc, const struct message *message, struct err *err)
 bool rpc_receive(struct rpc *rpc, uint32_t wait_ms, struct arena *arena, struct rpc_reply *out,
                  bool *got, struct err *err)
 {
-    uint64_t deadline_ms = clock_monotonic_ms() + wait_ms, now_ms;
+    uint64_t now_ms = clock_monotonic_ms(), deadline_ms = now_ms + wait_ms;
 
+    *got = false;
     amqp_maybe_release_buffers(rpc->link->state);
     if (!link_beat(rpc->link, err)) return false;
-    for (*got = false; (now_ms = clock_monotonic_ms()) <= deadline_ms;) {
+    while (true) {
+        uint64_t left_ms = now_ms < deadline_ms ? deadline_ms - now_ms : 0;
         struct content content;
         amqp_frame_t frame;
         bool arrived;
-        if (!link_read(rpc->link, (uint32_t)(deadline_ms - now_ms), &frame, &arrived, err))
-            return false;
-        if (!arrived) continue;
-        if (frame.frame_type != AMQP_FRAME_METHOD ||
-            frame.payload.method.id != AMQP_BASIC_DELIVER_METHOD)
-            continue;
-        if (!content_read(rpc->link, RPC_REPLY_MAX, arena, &content, err)) return false;
-        *out = (struct rpc_reply){.properties = content.properties, .body = content.body};
-        *got = true;
-        return true;
+        if (!link_read(rpc->link, (uint32_t)left_ms, &frame, &arrived, err)) return false;
+        if (arrived && frame.frame_type == AMQP_FRAME_METHOD &&
+            frame.payload.method.id == AMQP_BASIC_DELIVER_METHOD) {
+            if (!content_read(rpc->link, RPC_REPLY_MAX, arena, &content, err)) return false;
+            *out = (struct rpc_reply){.properties = content.properties, .body = content.body};
+            *got = true;
+            return true;
+        }
+        now_ms = clock_monotonic_ms();
+        if (!arrived && now_ms >= deadline_ms) return true;
     }
-    return true;
 }

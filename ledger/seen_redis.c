@@ -1,8 +1,7 @@
 /*
  * seen_redis.c - one MGET a batch, one pipeline of SETs a batch. A value is the key's digest, the
  * command's fingerprint, and the reply as canonical msgpack. It is believed only if it begins with
- * the digest that was asked for, so that a connection out of step, or a stranger's value, is a
- * miss.
+ * the digest that was asked for: a connection out of step, or a stranger's value, is a miss.
  */
 #include "ledger/seen_redis.h"
 
@@ -41,8 +40,7 @@ struct seen {
     size_t lengths[BATCH_COMMANDS_MAX + 1];
 };
 
-/* --- the address
- * --------------------------------------------------------------------------------------------- */
+/* --- the address --- */
 
 static bool cut(struct text *rest, char end, struct text *part)
 {
@@ -91,8 +89,7 @@ static bool parse_url(struct seen *seen, const char *url)
            parse_number(database, 1000000, &seen->database);
 }
 
-/* --- the connection
- * ------------------------------------------------------------------------------------------ */
+/* --- the connection --- */
 
 static void disconnect(struct seen *seen)
 {
@@ -188,8 +185,7 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Puts the work on the list, with its key; only changing commands have a key that decides anything.
- */
+/* Puts the work on the list, with its key. Only a changing command has one that decides. */
 static void list_work(struct seen *seen, struct work *work)
 {
     char *key = seen->keys[seen->asked_count];
@@ -205,8 +201,7 @@ static void list_work(struct seen *seen, struct work *work)
     seen->lengths[seen->asked_count] = (size_t)length;
 }
 
-/* --- looking up
- * ---------------------------------------------------------------------------------------- */
+/* --- looking up --- */
 
 static void conflict(struct work *work)
 {
@@ -268,8 +263,7 @@ void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
     seen->counts.misses += seen->asked_count - (seen->counts.hits - hits);
 }
 
-/* --- remembering
- * --------------------------------------------------------------------------------------- */
+/* --- remembering --- */
 
 /* False when there is no room: then it is not remembered. */
 static bool make_value(const struct work *work, struct codec *codec, struct arena *arena,

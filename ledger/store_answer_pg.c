@@ -9,8 +9,7 @@
 
 #include <assert.h>
 
-/* --- keys
- * ---------------------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 enum key_column {
     KEY_AT,
@@ -98,8 +97,7 @@ const struct store_part store_part_keys = {
     ask_keys,
     fill_keys};
 
-/* --- users
- * --------------------------------------------------------------------------------------------- */
+/* --- users --- */
 
 enum user_column { USER_AT, USER_NAME, USER_CREATED_AT, USER_ACCOUNT };
 
@@ -172,8 +170,7 @@ const struct store_part store_part_users = {
     ask_users,
     fill_users};
 
-/* --- transactions
- * -------------------------------------------------------------------------------------- */
+/* --- transactions --- */
 
 enum transaction_column {
     TRANSACTION_AT,

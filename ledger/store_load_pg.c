@@ -1,10 +1,10 @@
 /*
  * store_load_pg.c - all that a batch needs to know, in one round trip. Invariants:
  *  1. accounts are locked in id order, so no two batches deadlock, and before the keys are looked
- * up, so that a concurrent repeat finds what it waited for;
+ *     up, so a concurrent repeat finds what it waited for;
  *  2. what only queries name is read without a lock: they never wait, and cost no flush at commit;
  *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE
- * or OFFSET 0 leaves the planner nothing else, however small or stale what it knows of the tables.
+ *     or OFFSET 0 leaves the planner nothing else, however little it knows of the tables.
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
@@ -13,28 +13,26 @@
 #include <assert.h>
 #include <string.h>
 
-enum {
-    USE_CHANGES = 1,
-    USE_OPENS = 2
-}; /* what an account is named for, if not for queries alone */
+/* What an account is named for, if not for queries alone. */
+enum { USE_CHANGES = 1, USE_OPENS = 2 };
 
-enum account_column { /* of the three statements that read accounts */
-                      COLUMN_AT,
-                      COLUMN_NUMBER,
-                      COLUMN_KIND,
-                      COLUMN_HELD,
-                      COLUMN_SEQ,
-                      COLUMN_CREATED_AT,
-                      COLUMN_ASSET,
-                      COLUMN_USER_ID,
-                      COLUMN_METADATA,
-                      COLUMN_BALANCE,
+/* Of the three statements that read accounts. */
+enum account_column {
+    COLUMN_AT,
+    COLUMN_NUMBER,
+    COLUMN_KIND,
+    COLUMN_HELD,
+    COLUMN_SEQ,
+    COLUMN_CREATED_AT,
+    COLUMN_ASSET,
+    COLUMN_USER_ID,
+    COLUMN_METADATA,
+    COLUMN_BALANCE,
 };
 
 static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
 
-/* --- accounts
- * ---------------------------------------------------------------------------------------- */
+/* --- accounts --- */
 
 static void use(const struct store_load *load, struct text id, uint8_t how)
 {
@@ -187,8 +185,7 @@ static const struct store_part part_queried = {
     ask_queried,
     fill_accounts};
 
-/* --- numbers for new accounts, and the time
- * --------------------------------------------------------- */
+/* --- numbers for new accounts, and the time --- */
 
 static bool ask_numbers(const struct store_load *load, struct store_question *question,
                         struct err *err)
@@ -242,8 +239,7 @@ static bool fill_clock(const struct store_load *load, const PGresult *rows, stru
 static const struct store_part part_clock = {
     {"store_clock", "SELECT clock_timestamp()"}, ask_clock, fill_clock};
 
-/* --- the round trip
- * ------------------------------------------------------------------------------------ */
+/* --- the round trip --- */
 
 enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 9 };
 

@@ -22,7 +22,7 @@ static const struct statement roll_up = {
     "          WHERE kind = 1"
     "            AND balance + pending.delta BETWEEN -9223372036854775808 AND 9223372036854775807"
     "          ORDER BY number LIMIT $1::int8 FOR NO KEY UPDATE OF account SKIP LOCKED),"
-    " taken AS (DELETE FROM account_delta WHERE account IN (SELECT number FROM due)"
+    " taken AS (DELETE FROM account_delta WHERE account = ANY (ARRAY(SELECT number FROM due))"
     "           RETURNING account, delta),"
     " total AS (SELECT account, sum(delta) AS delta FROM taken GROUP BY account)"
     " UPDATE account SET balance = balance + total.delta FROM total WHERE number = total.account"};
@@ -82,8 +82,7 @@ bool store_too_large(struct err *err)
     return err_set(err, ERR_REJECT, "could not keep what was read: batch too large");
 }
 
-/* --- assets
- * ------------------------------------------------------------------------------------------ */
+/* --- assets --- */
 
 /* Also when a new account is to hold one that is not known: it may have been registered since. */
 static bool ask_assets(const struct store_load *load, struct store_question *question,
@@ -131,8 +130,7 @@ const struct store_part store_part_assets = {
     ask_assets,
     fill_assets};
 
-/* --- the end of a batch
- * ------------------------------------------------------------------------------ */
+/* --- the end of a batch --- */
 
 bool store_commit(struct db *db, const struct answers *answers, struct err *err)
 {

@@ -1,14 +1,15 @@
 /*
  * store_pg.h - a batch as one PostgreSQL transaction in two network round trips.
  *
- *     store_load(...)                        BEGIN; lock and read the accounts, in id order; then the keys
- *     ledger_apply(...)                      in memory
- *     store_save(...), outbox_append(...)    queued: accounts, deltas, journal; then the outbox
- *     store_commit(...)                      COMMIT, and every answer checked
+ *     store_load(...)           BEGIN; lock and read the accounts, in id order; then the keys
+ *     ledger_apply(...)         in memory
+ *     store_save(...)           queued: accounts, deltas, journal
+ *     outbox_append(...)        queued, last
+ *     store_commit(...)         COMMIT, and every answer checked
  *
- * Locks before the key look-up, always: a concurrent repeat waits for the accounts and then finds the
- * key. After any failure: query_abandon; nothing was changed, or (a lost link at commit) it is unknown and
- * the same batch, run again, finds what was committed.
+ * Locks before the key look-up, always: a concurrent repeat waits for the accounts and then finds
+ * the key. After any failure: query_abandon; nothing was changed, or (a lost link at commit) it is
+ * unknown and the same batch, run again, finds what was committed.
  */
 #ifndef LEDGER_STORE_PG_H
 #define LEDGER_STORE_PG_H
@@ -21,13 +22,16 @@ struct store; /* assets, which never change, and nothing else that outlives a ba
 MUST_CHECK bool store_open(struct store **out, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
-/* Prepares a new connection: every statement of the store is a loop over its array with an index scan inside. */
+/* Prepares a new connection: every statement of the store is a loop over its array with an index
+ * scan inside. */
 MUST_CHECK bool store_tune(struct db *db, struct err *err);
 
-/* Needs ledger_collect before. Fills the accounts, batch->assets, now_us, numbers for accounts that may be
- * opened, and for each key that the journal has: stored, stored_fingerprint, reply; for queries: user,
- * transaction. */
-MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *batch, struct err *err);
+/* Needs ledger_collect before. Fills the accounts, batch->assets, now_us, numbers for accounts that
+ * may be opened, and for each key that the journal has: stored, stored_fingerprint, reply; for
+ * queries: user, transaction. Accounts that commands change are locked; what only queries name is
+ * not, and a system account's balance is filled only when the batch asks for one. */
+MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *batch,
+                           struct err *err);
 
 /* What a queue of statements must report: the number of rows each one touches. */
 #define ANSWER_ANY UINT64_MAX /* not known beforehand */
@@ -40,8 +44,8 @@ MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batc
 /* An answer with another number of rows is ERR_FATAL: somebody else wrote what was locked. */
 MUST_CHECK bool store_commit(struct db *db, const struct answers *answers, struct err *err);
 
-/* Adds the deltas of at most `most` system accounts into their balances; skips what is locked, and leaves
- * alone what 64 bits would not hold. */
+/* Adds the deltas of at most `most` system accounts into their balances; skips what is locked, and
+ * leaves alone what 64 bits would not hold. */
 MUST_CHECK bool store_roll_up(struct db *db, uint32_t most, uint32_t *rolled, struct err *err);
 
 #endif

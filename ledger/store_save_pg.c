@@ -74,8 +74,7 @@ static bool is_decided(const struct work *work)
     return work->origin == ORIGIN_DECIDED && store_is_keyed(work);
 }
 
-/* --- users
- * --------------------------------------------------------------------------------------------- */
+/* --- users --- */
 
 static const struct statement insert_users = {
     "store_insert_users", "INSERT INTO ledger_user (id, name, created_at)"
@@ -135,8 +134,7 @@ static bool save_users(struct save *save, struct err *err)
            send(save, &insert_users, ANSWER_ANY, err);
 }
 
-/* --- accounts
- * ------------------------------------------------------------------------------------------ */
+/* --- accounts --- */
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
@@ -243,8 +241,7 @@ static bool save_changed(struct save *save, struct err *err)
            send(save, &update_accounts, 1, err);
 }
 
-/* --- system accounts
- * ----------------------------------------------------------------------------------- */
+/* --- system accounts --- */
 
 static const struct statement insert_deltas = {
     "store_insert_deltas",
@@ -317,8 +314,7 @@ static bool save_deltas(struct save *save, struct err *err)
            send(save, &insert_deltas, save->rows_count, err);
 }
 
-/* --- the journal
- * --------------------------------------------------------------------------------------- */
+/* --- the journal --- */
 
 static const struct statement insert_journal = {
     "store_insert_journal",

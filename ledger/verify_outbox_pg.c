@@ -81,8 +81,7 @@ static const struct statement lasts = {
                            "         GROUP BY account) AS since USING (number)"
                            " WHERE kind = 0 AND account.seq > 0"};
 
-/* --- what is remembered of each account
- * ----------------------------------------------------------------- */
+/* --- what is remembered of each account --- */
 
 static uint64_t spread(int64_t number)
 {
@@ -127,8 +126,7 @@ static bool span_add(struct events *events, const struct event *event, int64_t n
     return true;
 }
 
-/* --- one event against its journal row
- * ------------------------------------------------------------------ */
+/* --- one event against its journal row --- */
 
 struct fact {
     const char *field;
@@ -235,8 +233,7 @@ static bool compare(struct events *events, const PGresult *rows, int row, struct
     return !is_shared_here(events, number) || span_add(events, event, number, err);
 }
 
-/* --- a page of events
- * ----------------------------------------------------------------------------------- */
+/* --- a page of events --- */
 
 static void decode(struct events *events, int row)
 {
@@ -320,8 +317,7 @@ static bool compare_all(struct events *events, struct err *err)
     return run(events, &close_cursor, err);
 }
 
-/* --- what the events do not tell
- * ------------------------------------------------------------------------ */
+/* --- what the events do not tell --- */
 
 static void compare_last(const struct events *events, const PGresult *row)
 {

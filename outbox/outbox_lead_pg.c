@@ -53,17 +53,20 @@ static const struct statement REBASE_CURSOR = {
     "      system_identifier = EXCLUDED.system_identifier"};
 
 /* How many rows the partition has is the distance of the ids at both ends of its file, near enough,
- * and costs two page reads however large it is. */
+ * and costs a few page reads however large it is. Some pages, as those at the very end may be under
+ * way. */
 static const struct statement ROTATION = {
     "outbox_rotation",
     "SELECT slot, extract(epoch FROM now() - rotated_at)::bigint, pages.count,"
-    "       COALESCE((SELECT id FROM outbox WHERE outbox.slot = rotation.slot"
-    "                   AND ctid = format('(%s,1)', GREATEST(pages.count - 1, 0))::tid)"
-    "              - (SELECT id FROM outbox WHERE outbox.slot = rotation.slot AND ctid = '(0,1)'), "
-    "0)"
+    "       COALESCE(newest.id - oldest.id, 0)"
     "  FROM outbox_rotation AS rotation,"
     "       LATERAL (SELECT pg_relation_size(format('outbox_%s', slot)::regclass)"
-    "                       / current_setting('block_size')::bigint) AS pages (count)"};
+    "                       / current_setting('block_size')::bigint) AS pages (count),"
+    "       LATERAL (SELECT max(id) FROM outbox WHERE outbox.slot = rotation.slot"
+    "                   AND ctid >= format('(%s,0)', GREATEST(pages.count - 64, 0))::tid) AS "
+    "newest (id),"
+    "       LATERAL (SELECT min(id) FROM outbox WHERE outbox.slot = rotation.slot"
+    "                   AND ctid < '(64,0)'::tid) AS oldest (id)"};
 
 static struct param param_text(const char *text)
 {
@@ -169,7 +172,6 @@ static bool empty_next(struct db *db, int slot, int next, struct err *err)
     char sql[SQL_SIZE];
     int length = snprintf(
         sql, sizeof sql,
-        "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;"
         "DO $$ DECLARE seen pg_snapshot;"
         " BEGIN"
         "  LOCK TABLE outbox_%d IN ACCESS EXCLUSIVE MODE NOWAIT;"

@@ -41,8 +41,9 @@ MUST_CHECK bool outbox_snapshot(struct db *db, char snapshot[static SNAPSHOT_TEX
 /* A row's bytes at most: an arena for outbox_read has room for one at least. */
 enum { OUTBOX_ROW_SIZE_MAX = BODY_SIZE_MAX + 256 * 1024 };
 
-/* Once, for a connection that reads: without it a read of ten rows may cost 100 ms. It lifts the
- * server's limit on a statement's time, as a stream lasts as long as its reader takes. */
+/* Once, for a connection that reads or rotates: without it a look at ten rows may cost 100 ms and
+ * more. It lifts the server's limit on a statement's time, as a stream lasts as long as its reader
+ * takes. */
 MUST_CHECK bool outbox_tune(struct db *db, struct err *err);
 /* Rows of cursor.target beyond the cursor: begin, then read until *end. A page ends after max rows,
  * or when another row might not fit into the arena, which the views point into. cursor->target must

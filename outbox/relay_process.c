@@ -278,7 +278,9 @@ static bool connect_database(struct relay_process *process, struct err *err)
 
     if (process->reader != NULL) return true;
     process->failing = RELAY_POSTGRES;
-    if (!db_open(&process->db, &options, err) || !migrate_check(process->db, err)) return false;
+    if (!db_open(&process->db, &options, err) || !migrate_check(process->db, err) ||
+        !outbox_tune(process->db, err))
+        return false;
     options.answer_timeout_ms = settings->read_timeout_ms;
     if (!db_open(&process->reader, &options, err) || !outbox_tune(process->reader, err))
         return false;
@@ -329,9 +331,9 @@ static void note_blocked(struct relay_process *process)
     if (!is_blocked) log_info("the broker takes messages again");
 }
 
-/* How long to wait for the broker's frames in the next turn. A caller that waits for its reply sends its next command a
- * few milliseconds later: so right after traffic the outbox is looked at again very soon, for a while soon, and then
- * less and less often. */
+/* How long to wait for the broker's frames in the next turn. A caller that waits for its reply
+ * sends its next command a few milliseconds later: so right after traffic the outbox is looked at
+ * again very soon, for a while soon, and then less and less often. */
 static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, bool idle)
 {
     uint32_t most_ms = process->settings->poll_idle_ms, least_ms = process->settings->poll_busy_ms;

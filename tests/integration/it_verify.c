@@ -38,8 +38,7 @@ static int64_t ask(const char *text)
     return value;
 }
 
-/* --- books with everything in them
- * --------------------------------------------------------------------- */
+/* --- books with everything in them --- */
 
 enum { ACCOUNTS = 8, BATCHES = 30, BATCH_COMMANDS = 20 };
 
@@ -114,9 +113,7 @@ static void restore(void)
                "INSERT INTO outbox TABLE backup.outbox");
 }
 
-/* --- tests
- * -----------------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void right_books_are_found_right(void **state)
 {

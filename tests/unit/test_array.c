@@ -9,8 +9,7 @@
 
 enum { ARENA_SIZE = 4096, ROOM_MAX = 256 };
 
-#define HEADER(null, oid, count)                                                                   \
-    "\0\0\0\1\0\0\0" null "\0\0" oid "\0\0\0" count "\0\0\0\1"
+#define HEADER(null, oid, count) "\0\0\0\1\0\0\0" null "\0\0" oid "\0\0\0" count "\0\0\0\1"
 #define EPOCH_US INT64_C(946684800000000) /* 2000-01-01T00:00:00Z */
 
 static struct arena arena;
@@ -79,7 +78,10 @@ static void add_nothing(struct array *array)
     (void)array;
 }
 
-#define GOLDEN(literal) {(const uint8_t *)literal, sizeof(literal) - 1}
+#define GOLDEN(literal)                                                                            \
+    {                                                                                              \
+        (const uint8_t *)literal, sizeof(literal) - 1                                              \
+    }
 
 /* clang-format off */
 static const struct {

@@ -1,6 +1,6 @@
 /*
- * test_backoff.c - delays double up to a limit and are spread over their upper half; the breaker lets
- * one call a period through while it is open.
+ * test_backoff.c - delays double up to a limit and are spread over their upper half; the breaker
+ * lets one call a period through while it is open.
  */
 #include "base/backoff.h"
 #include "tests/test.h"

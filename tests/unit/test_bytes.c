@@ -32,7 +32,7 @@ static int tear_down(void **state)
 static void texts_sort_by_bytes(void **state)
 {
     static const struct text sorted[] = {
-        {NULL, 0}, TEXT_CONSTANT("\0"), TEXT_CONSTANT("A"),  TEXT_CONSTANT("A\0"),
+        {NULL, 0},           TEXT_CONSTANT("\0"), TEXT_CONSTANT("A"), TEXT_CONSTANT("A\0"),
         TEXT_CONSTANT("AB"), TEXT_CONSTANT("B"),  TEXT_CONSTANT("a"), TEXT_CONSTANT("\xc3\xa9"),
     };
     enum { COUNT = sizeof sorted / sizeof sorted[0] };
@@ -132,8 +132,8 @@ static void numbers_are_in_network_order(void **state)
     assert_memory_equal(memory, wanted, sizeof wanted);
 }
 
-/* Of every capacity: nothing is written past it, and what came after the overflow is not written even
- * if it would fit. */
+/* Of every capacity: nothing is written past it, and what came after the overflow is not written
+ * even if it would fit. */
 static void an_overflow_is_for_ever(void **state)
 {
     uint8_t memory[16];

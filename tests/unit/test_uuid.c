@@ -1,12 +1,14 @@
 /*
- * test_uuid.c - the example of RFC 9562, the order of version 7 by time, and texts that are no UUID.
+ * test_uuid.c - the example of RFC 9562, the order of version 7 by time, and texts that are no
+ * UUID.
  */
 #include "base/uuid.h"
 #include "tests/test.h"
 
 #include <string.h>
 
-/* RFC 9562, appendix A.6: 2022-02-22T19:22:22.00Z, rand_a 0xcc3, rand_b 0b01 and 0x8c4dc0c0c07398f. */
+/* RFC 9562, appendix A.6: 2022-02-22T19:22:22.00Z, rand_a 0xcc3, rand_b 0b01 and 0x8c4dc0c0c07398f.
+ */
 #define EXAMPLE "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 #define EXAMPLE_MS UINT64_C(0x017f22e279b0)
 static const uint8_t EXAMPLE_RANDOM[UUID_RANDOM_SIZE] = {0x0c, 0xc3, 0x18, 0xc4, 0xdc,
@@ -49,9 +51,17 @@ static void version_and_variant_are_set(void **state)
 /* The later one is the greater, as bytes and as text, whatever the random bits. */
 static void version_7_sorts_by_time(void **state)
 {
-    static const uint64_t times_ms[] = {0,      1,          255,        256,       65535,
-                                        65536,  EXAMPLE_MS - 1, EXAMPLE_MS, EXAMPLE_MS + 1,
-                                        (UINT64_C(1) << 47), (UINT64_C(1) << 48) - 1};
+    static const uint64_t times_ms[] = {0,
+                                        1,
+                                        255,
+                                        256,
+                                        65535,
+                                        65536,
+                                        EXAMPLE_MS - 1,
+                                        EXAMPLE_MS,
+                                        EXAMPLE_MS + 1,
+                                        (UINT64_C(1) << 47),
+                                        (UINT64_C(1) << 48) - 1};
     uint8_t low[UUID_RANDOM_SIZE], high[UUID_RANDOM_SIZE];
 
     (void)state;
@@ -83,8 +93,12 @@ static void what_is_no_uuid_is_refused(void **state)
         "017f22e279b07cc398c4dc0c0c07398f",
     };
     static const char *const wrong_hex[] = {
-        "", EXAMPLE, "017f22e279b07cc398c4dc0c0c07398", "017f22e279b07cc398c4dc0c0c07398f0",
-        "017F22E279B07CC398C4DC0C0C07398F", "017f22e279b07cc398c4dc0c0c07398x",
+        "",
+        EXAMPLE,
+        "017f22e279b07cc398c4dc0c0c07398",
+        "017f22e279b07cc398c4dc0c0c07398f0",
+        "017F22E279B07CC398C4DC0C0C07398F",
+        "017f22e279b07cc398c4dc0c0c07398x",
     };
     struct uuid out;
 
