@@ -165,7 +165,7 @@ const struct store_part store_part_users = {
                     "       (SELECT * FROM ledger_user WHERE id = wanted.id OFFSET 0) AS owner"
                     "  LEFT JOIN LATERAL"
                     "       (SELECT id FROM account WHERE user_id = wanted.id"
-                    "         ORDER BY user_id, id LIMIT $3::int8) AS account ON true"
+                    "         ORDER BY id USING ~<~ LIMIT $3::int8) AS account ON true"
                     " ORDER BY wanted.at, account.id"},
     ask_users,
     fill_users};

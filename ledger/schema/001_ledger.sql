@@ -42,7 +42,9 @@ CREATE TABLE account (
     -- The last line behind the ledger's own check.
     CONSTRAINT account_not_negative CHECK (kind = 1 OR balance - held >= 0)
 ) WITH (fillfactor = 60);
-CREATE INDEX account_user ON account (user_id, id);
+-- text_pattern_ops: an order of its own (here the same), so that "the first accounts of a user" cannot be
+-- taken for "the first accounts, if they are the user's".
+CREATE INDEX account_user ON account (user_id, id text_pattern_ops);
 -- Few, and asked for by every batch: is one of these ids a system account?
 CREATE INDEX account_system ON account (id) WHERE kind = 1;
 COMMENT ON COLUMN account.kind IS '0 user: never below zero; 1 system: no floor, balance rolled up';

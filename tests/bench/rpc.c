@@ -79,6 +79,7 @@ int main(int argc, char **argv)
     while (callees[1].calls < total)
         for (uint32_t i = 0; i < 2; i++)
             for (uint32_t k = 0; k < BLOCK; k++) call_once(&callees[i], run, n++);
+    printf("calls=%u\n", BLOCK + callees[0].calls);
     for (uint32_t i = 0; i < 2; i++) {
         print(&callees[i]);
         ledger_client_close(callees[i].client);

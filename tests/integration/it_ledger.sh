@@ -1,0 +1,105 @@
+#!/bin/bash
+# The ledger as an operator sees it: keys, servers that stop and come back, a clean way out, shards that move.
+cd "$(dirname "$0")/../.." || exit 1
+source tests/whole.sh
+
+redis_flush() { redis-cli -u "$LEDGER_REDIS_URL" flushall >/dev/null; }
+http_port() { ss -Hltnp 2>/dev/null | awk -v p="pid=${pids[$1]}," '$0 ~ p { sub(/.*:/, "", $4); print $4; exit }'; }
+ready() { curl -s -o - -w ' %{http_code}' "http://127.0.0.1:$(http_port "$1")/health/ready"; }
+says() { [[ $(ready "$1") == *"\"$2\""*"$3" ]]; }
+shards_of() { sql "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid < $LEDGER_SHARDS
+    AND pid = (SELECT pid FROM pg_stat_activity WHERE application_name = 'ledger-worker ${pids[$1]}')"; }
+has_shards() { [[ $(shards_of "$1") == "$2" ]]; }
+deposit() { ctl deposit alice 1 --key "$1" --timeout 60000; }
+balance() { field balance "$(ctl get-balance alice --timeout 60000)"; }
+
+ledger_begin ledger
+process relay ledger-relay
+process worker ledger-worker
+await_consuming worker
+await_leading relay
+expect "$(ctl open-account alice --user alice --asset EUR)" status applied code 201
+
+echo "one key, one outcome"
+first=$(deposit one)
+expect "$first" status applied code 200 balance 100
+again=$(deposit one)
+expect "$again" status applied replayed true transaction "$(field transaction "$first")"
+expect "$(ctl deposit alice 2 --key one)" status conflict code 409 error idempotency_key_reused
+expect "$(ctl withdraw alice 5 --key refused)" status rejected error insufficient_funds
+redis_flush
+expect "$(deposit one)" status applied replayed true transaction "$(field transaction "$first")" timestamp "$(field timestamp "$first")"
+expect "$(ctl deposit alice 2 --key one)" status conflict code 409 error idempotency_key_reused
+expect "$(ctl withdraw alice 5 --key refused)" status rejected error insufficient_funds replayed true
+[[ $(balance) == 100 ]] || fail "the balance is $(balance)"
+
+echo "without Redis"
+says worker ready 200 || fail "not ready: $(ready worker)"
+"$servers" stop "$instance" redis
+expect "$(deposit two)" status applied balance 200
+expect "$(deposit two)" status applied replayed true balance 200
+until_true 10 "degraded" says worker degraded 200
+"$servers" start "$instance" redis
+until_true 10 "ready again" eval 'deposit three >/dev/null; says worker ready 200'
+[[ $(balance) == 300 ]] || fail "the balance is $(balance)"
+
+echo "without PostgreSQL for a while: stopped, then killed"
+for how in stop kill; do
+    "$servers" "$how" "$instance" postgres
+    for ((i = 0; i < 50; i++)); do "$bin/ledgerctl" deposit alice 1 --key "$how-$i" --no-wait; done
+    until_true 10 "unavailable" says worker unavailable 503
+    sleep 2
+    "$servers" start "$instance" postgres
+    expect "$(deposit "$how-last")" status applied
+    until_true 20 "ready again" says worker ready 200
+done
+until_true 20 "all of it applied" eval '[[ $(balance) == 10500 ]]'
+[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 0 ]] || fail "something was dead-lettered"
+
+echo "without RabbitMQ for a while"
+"$servers" restart "$instance" rabbitmq
+expect "$(deposit after-restart)" status applied balance 10600
+"$servers" kill "$instance" rabbitmq
+"$servers" start "$instance" rabbitmq
+expect "$(deposit after-kill)" status applied balance 10700
+
+echo "shards go to whoever is there"
+until_true 10 "all 4 shards" has_shards worker 4
+process second ledger-worker
+until_true 10 "two each" eval 'has_shards worker 2 && has_shards second 2'
+process third ledger-worker
+until_true 10 "fair shares" eval '[[ $(shards_of worker)$(shards_of second)$(shards_of third) =~ ^(112|121|211)$ ]]'
+process_end second
+process_kill third KILL
+wait "${pids[third]}" || true
+unset 'pids[third]'
+until_true 10 "all 4 shards again" has_shards worker 4
+
+echo "a storm on one account ends at zero"
+process second ledger-worker
+until_true 10 "two each" eval 'has_shards worker 2 && has_shards second 2'
+expect "$(ctl open-account storm --user alice --asset EUR)" status applied
+expect "$(ctl deposit storm 50 --key storm-fund)" status applied
+for publisher in 1 2 3 4; do
+    for ((i = 0; i < 20; i++)); do "$bin/ledgerctl" withdraw storm 1 --key "storm-$publisher-$i" --no-wait; done &
+    storm[publisher]=$!
+done
+wait "${storm[@]}"
+settled() { [[ $(sql "SELECT count(*) FROM journal WHERE key ~ '^storm-[1-4]-'") == 80 ]]; }
+until_true 20 "80 outcomes" settled
+[[ $(field balance "$(ctl get-balance storm)") == 0 ]] || fail "not at zero"
+[[ $(sql "SELECT string_agg(DISTINCT result, ',') || count(*) FROM journal WHERE key ~ '^storm-[1-4]-' AND result IS NOT NULL") == insufficient_funds30 ]] ||
+    fail "not 30 refusals for want of funds"
+
+echo "SIGTERM under load"
+for ((i = 0; i < 300; i++)); do echo "$i"; done | xargs -P 4 -I@ "$bin/ledgerctl" deposit alice 1 --key term-@ --no-wait &
+load=$!
+sleep 0.7
+process_end worker 5
+process_end second 5
+wait $load
+process worker ledger-worker
+until_true 30 "all of it applied" eval '[[ $(balance) == 40700 ]]'
+process_end relay 5
+process_end worker 5
+"$bin/ledgerctl" verify
