@@ -124,7 +124,8 @@ static void render_one(FILE *out, const struct metric *metric)
     if (metric->type == METRIC_COUNTER) (void)fprintf(out, " %" PRIu64 "\n", metric_count(metric));
 }
 
-/* Field `number` of /proc/self/stat, counted from 3, the first after the name in parentheses: proc(5). */
+/* Field `number` of /proc/self/stat, counted from 3, the first after the name in parentheses:
+ * proc(5). */
 static bool stat_field(const char *fields, int number, unsigned long long *out)
 {
     for (int i = 3; i < number; i++) {

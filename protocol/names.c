@@ -90,8 +90,9 @@ static void binding_set(struct topology_binding *binding, const char *source,
     name_join(binding->key, key, "");
 }
 
-/* As good as none, but said: with a limit RabbitMQ puts a message that comes back at the head of its queue, without one
- * (before 4.0) at the tail, which would break the order of an account; and from 4.0 on the unsaid limit is 20. */
+/* As good as none, but said: with a limit RabbitMQ puts a message that comes back at the head of
+ * its queue, without one (before 4.0) at the tail, which would break the order of an account; and
+ * from 4.0 on the unsaid limit is 20. */
 enum { DELIVERY_LIMIT = 1000000000 };
 
 void names_topology(const struct names *names, struct names_topology *out)

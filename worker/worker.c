@@ -32,7 +32,8 @@ enum {
     WAIT_MS = 100,
     PAUSE_STEP_MS = 100,
     ROLL_UP_MOST = 1000,
-    /* RabbitMQ forgets acknowledgements that a closing connection overtakes; they would be delivered again. */
+    /* RabbitMQ forgets acknowledgements that a closing connection overtakes; they would be
+       delivered again. */
     ACKS_LAND_MS = 250,
 };
 

@@ -149,7 +149,8 @@ static void test_topology(void **state)
         assert_int_equal(queue->arguments_count, 6);
         const struct topology_argument *limit = argument(queue, "x-delivery-limit");
         assert_non_null(limit);
-        assert_true(limit->number >= 1000000); /* never reached: nothing is given up by the broker */
+        assert_true(limit->number >=
+                    1000000); /* never reached: nothing is given up by the broker */
         assert_argument(queue, "x-queue-type", "quorum");
         assert_argument(queue, "x-overflow", "reject-publish");
         assert_argument(queue, "x-dead-letter-exchange", "ledger.dlx");
