@@ -199,6 +199,7 @@ bool link_open(struct link **out, const struct link_options *options, struct err
     char *url = strdup(options->url);
     bool ok = false;
 
+    amqp_default_connection_info(&info);
     *out = NULL;
     if (link == NULL || url == NULL) {
         err_set(err, ERR_RETRY, "could not prepare a connection to RabbitMQ: out of memory");

@@ -135,8 +135,8 @@ static bool result_failed(struct db *db, PGresult *result, const struct db_pendi
 bool query_next(struct db *db, PGresult **out, struct err *err)
 {
     uint64_t deadline_ms = db_deadline_ms(db);
-    struct db_pending of;
-    PGresult *result;
+    struct db_pending of = {NULL, false};
+    PGresult *result = NULL;
 
     *out = NULL;
     if (failed_before(db, err)) return false;
@@ -154,7 +154,7 @@ bool query_next(struct db *db, PGresult **out, struct err *err)
 
 bool query_done_rows(struct db *db, uint64_t *rows, struct err *err)
 {
-    PGresult *result;
+    PGresult *result = NULL;
 
     if (!query_next(db, &result, err)) return false;
     if (rows != NULL) *rows = strtoull(PQcmdTuples(result), NULL, 10);
@@ -165,8 +165,8 @@ bool query_done_rows(struct db *db, uint64_t *rows, struct err *err)
 /* Without an explicit COMMIT the sync point commits, so it can fail: a deferred constraint. */
 bool query_done(struct db *db, struct err *err)
 {
-    struct db_pending of;
-    PGresult *result;
+    struct db_pending of = {NULL, false};
+    PGresult *result = NULL;
 
     if (failed_before(db, err)) return false;
     assert(db->pending_first == db->pending_end);
@@ -179,8 +179,8 @@ bool query_done(struct db *db, struct err *err)
 /* Reads to the sync point, whatever comes. */
 static bool segment_drain(struct db *db, uint64_t deadline_ms, struct err *err)
 {
-    struct db_pending of;
-    PGresult *result;
+    struct db_pending of = {NULL, false};
+    PGresult *result = NULL;
 
     while (db->state != DB_IDLE) {
         if (db->state == DB_FILLING && !segment_end(db, deadline_ms, err)) return false;
@@ -231,8 +231,8 @@ bool query_one(struct db *db, const struct statement *statement, const struct pa
  * only there does libpq take to single rows. */
 static bool prepare_answer_read(struct db *db, struct err *err)
 {
-    struct db_pending of;
-    PGresult *result;
+    struct db_pending of = {NULL, false};
+    PGresult *result = NULL;
     uint64_t deadline_ms = db_deadline_ms(db);
 
     if (!db->pending[db->pending_first].prepares) return true;

@@ -192,7 +192,7 @@ static bool empty_next(struct db *db, int slot, int next, struct err *err)
 bool outbox_rotate(struct db *db, uint64_t rows_max, uint32_t age_max_s, bool *rotated,
                    struct err *err)
 {
-    struct rotation before, after;
+    struct rotation before = {0}, after = {0};
 
     *rotated = false;
     if (!rotation_read(db, &before, err)) return false;

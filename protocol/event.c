@@ -14,7 +14,7 @@
 enum { EVENT_FIELDS = 21 };
 
 static const char *const words[] = {
-#define X(name, word) [EVENT_##name] = word,
+#define X(name, word) [EVENT_##name] = (word),
     EVENTS(X)
 #undef X
 };

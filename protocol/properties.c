@@ -5,6 +5,7 @@
 #include "protocol/properties.h"
 #include "protocol/properties_wire.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum known_header {
@@ -54,6 +55,8 @@ static bool entry_integer(const struct entry *entry, int64_t *out)
 
     if (!is_signed && memchr(unsigned_types, entry->type, sizeof unsigned_types) == NULL)
         return false;
+    assert(entry->value.size > 0); /* both by the type */
+    assert(entry->value.size <= 8);
     for (uint32_t i = 0; i < entry->value.size; i++) number = number << 8 | entry->value.data[i];
     uint32_t unused_bits = is_signed ? 64 - 8 * entry->value.size : 0;
     *out = (int64_t)(number << unused_bits) >> unused_bits;

@@ -434,7 +434,7 @@ static void without_a_broker_it_fails_and_may_be_tried_again(void **state)
 
     (void)state;
     call("alice");
-    assert_true(servers("kill", "rabbitmq"));
+    assert_true(servers("stop", "rabbitmq"));
     for (int i = 0; i < 2; i++) {
         assert_fails("alice", WAIT_MS, ERR_RETRY);
         assert_false(ledger_client_publish(client, &asked, 1, &err));

@@ -1,5 +1,6 @@
 #!/bin/bash
 # The ledger as an operator sees it: keys, servers that stop and come back, a clean way out, shards that move.
+# shellcheck disable=SC2016 # eval sees the conditions each time until_true asks
 cd "$(dirname "$0")/../.." || exit 1
 source tests/whole.sh
 

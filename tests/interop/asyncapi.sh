@@ -2,5 +2,5 @@
 # Checks docs/asyncapi.yaml and docs/protocol.md against each other and the headers. Exit 0: all well.
 set -eu
 cd "$(dirname "$0")"
-[ -d node_modules/@asyncapi/parser ] && [ -d node_modules/ajv ] || npm ci --no-progress >/dev/null
+if ! [ -d node_modules/@asyncapi/parser ] || ! [ -d node_modules/ajv ]; then npm ci --no-progress >/dev/null; fi
 exec node asyncapi.mjs

@@ -80,7 +80,7 @@ static void add_nothing(struct array *array)
 
 #define GOLDEN(literal)                                                                            \
     {                                                                                              \
-        (const uint8_t *)literal, sizeof(literal) - 1                                              \
+        (const uint8_t *)(literal), sizeof(literal) - 1                                            \
     }
 
 /* clang-format off */

@@ -371,7 +371,7 @@ static struct command random_command(void)
 static void random_commands_come_back(void **state)
 {
     char problem[PROBLEM_SIZE];
-    struct command command, decoded[2];
+    struct command command, decoded[2] = {{.amount = {0}}, {.amount = {0}}};
     struct bytes body;
 
     (void)state;

@@ -159,7 +159,7 @@ static void tables_are_bounded_and_typed(void **state)
         if (rows[i].wrong_header == NULL
                 ? properties.wrong_header != NULL
                 : properties.wrong_header == NULL ||
-                      strcmp(properties.wrong_header, rows[i].wrong_header))
+                      strcmp(properties.wrong_header, rows[i].wrong_header) != 0)
             fail_msg("%s: %s", rows[i].why, properties.wrong_header);
         free(block);
     }

@@ -82,7 +82,7 @@ static void what_is_no_uuid_is_refused(void **state)
     static const char *const wrong[] = {
         "",
         "017f22e2-79b0-7cc3-98c4-dc0c0c07398",
-        EXAMPLE "0",
+        (EXAMPLE "0"),
         "{017f22e2-79b0-7cc3-98c4-dc0c0c0739}",
         "017f22e279b0-7cc3-98c4-dc0c0c07398f0",
         "017f22e2-79b07-cc3-98c4-dc0c0c07398f",
