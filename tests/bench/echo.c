@@ -66,7 +66,7 @@ static void open_all(struct echo *echo)
 static void reply_make(struct echo *echo)
 {
     static struct arena arena;
-    struct codec *codec;
+    struct codec *codec = NULL;
     struct reply reply = {.result = RESULT_APPLIED,
                           .has_transaction = true,
                           .balances = {{.account = TEXT_LITERAL("bench-000001"),
