@@ -62,7 +62,10 @@ static bool settings_write(PGconn *conn, const struct db_options *options,
                           "SET search_path TO ledger; SET jit TO off; SET statement_timeout TO %u;"
                           "SET lock_timeout TO %u;"
                           "SET idle_in_transaction_session_timeout TO %ju;"
-                          "SET client_connection_check_interval TO %d; SET tcp_user_timeout TO %u",
+                          "SET client_connection_check_interval TO %d; SET tcp_user_timeout TO %u;"
+                          /* Locks of a client whose host is gone must not outlive it by hours. */
+                          "SET tcp_keepalives_idle TO 10; SET tcp_keepalives_interval TO 5;"
+                          "SET tcp_keepalives_count TO 3",
                           statement_timeout_ms(options), options->lock_timeout_ms,
                           (uintmax_t)options->answer_timeout_ms * IDLE_IN_TRANSACTION_FACTOR,
                           CLIENT_CHECK_MS, options->answer_timeout_ms);

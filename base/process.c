@@ -24,8 +24,11 @@ static const char *const SHARED[] = {
 
 static void warn_unknown(const char *name)
 {
-    for (size_t i = 0; i < sizeof SHARED / sizeof SHARED[0]; i++)
-        if (strcmp(name, SHARED[i]) == 0) return;
+    for (size_t i = 0; i < sizeof SHARED / sizeof SHARED[0]; i++) {
+        size_t length = strlen(SHARED[i]);
+        if (strncmp(name, SHARED[i], length) != 0) continue;
+        if (name[length] == '\0' || strcmp(name + length, "_FILE") == 0) return;
+    }
     log_warn("unknown setting %s is ignored; --help lists all", name);
 }
 

@@ -130,7 +130,7 @@ static bool read_reply(struct ledger_client *client, const struct rpc_reply *raw
     if (!*ours) return true; /* late, for a call that was given up */
     if (!encoding_parse(properties.content_type, &encoding) ||
         !reply_decode(client->codec, raw->body, encoding, &client->arena, reply, problem))
-        return err_set(err, ERR_REJECT, "could not read reply: not a reply of the ledger");
+        return err_set(err, ERR_RETRY, "could not read reply: not a reply of the ledger");
     return true;
 }
 

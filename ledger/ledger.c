@@ -195,6 +195,14 @@ static void movement_assign(struct account *account, int64_t balance_after)
     account_assert_valid(account);
 }
 
+/* Only for queries later in the batch: what is stored of a system account is its deltas. */
+static void system_assign(struct account *account, int64_t delta)
+{
+    if (account == NULL || account->kind != ACCOUNT_SYSTEM) return;
+    if (__builtin_add_overflow(account->balance, delta, &account->balance))
+        account->balance = delta > 0 ? INT64_MAX : INT64_MIN;
+}
+
 static enum result move(const struct batch *batch, const struct command *command,
                         struct outcome *out)
 {
@@ -219,6 +227,8 @@ static enum result move(const struct batch *batch, const struct command *command
     /* Decided. From here on there are only assignments. */
     if (has_floor(movement.debit)) movement_assign(movement.debit, movement.debit_after);
     if (has_floor(movement.credit)) movement_assign(movement.credit, movement.credit_after);
+    system_assign(movement.debit, -movement.amount);
+    system_assign(movement.credit, movement.amount);
     struct side world = {.number = movement.asset->world};
     out->asset = movement.asset;
     out->amount = movement.amount;

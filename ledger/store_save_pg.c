@@ -190,7 +190,8 @@ static void add_account(struct array *array, const void *row, uint32_t column)
         array_add_int(array, ARRAY_INT8, account->number);
         return;
     case ACCOUNT_BALANCE:
-        array_add_int(array, ARRAY_INT8, account->balance);
+        /* What a system account moved in this batch is in its deltas. */
+        array_add_int(array, ARRAY_INT8, account->kind == ACCOUNT_SYSTEM ? 0 : account->balance);
         return;
     case ACCOUNT_HELD:
         array_add_int(array, ARRAY_INT8, account->held);

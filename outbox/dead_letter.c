@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    HEADERS_MAX = 10,
+    HEADERS_MAX = 11,
     /* Properties must fit in one frame, 128 KiB by default, with our headers and the relay's. */
     ORIGINAL_SIZE_MAX = 120 * 1024,
     ATTEMPTS_MAX = 1000000, /* as a number that grows by one it gets nowhere near */
@@ -65,6 +65,7 @@ static uint32_t headers_make(const struct work *work, const struct history *hist
     const struct incoming *incoming = &work->request->incoming;
     const struct reply *reply = &work->reply;
     struct text user_id = work->request->properties.user_id;
+    struct text expiration = work->request->properties.expiration;
     struct text sentence = reply->message;
     uint32_t count = 0;
 
@@ -80,6 +81,7 @@ static uint32_t headers_make(const struct work *work, const struct history *hist
     headers[count++] = (struct header){.name = TEXT_LITERAL("x-ledger-attempts"),
                                        .is_number = true,
                                        .number = history->attempts + 1};
+    if (expiration.length > 0) headers[count++] = header_text("x-ledger-expiration", expiration);
     if (user_id.length > 0) headers[count++] = header_text("x-ledger-user-id", user_id);
     if (lost) headers[count++] = header_text("x-ledger-headers-lost", TEXT_LITERAL("true"));
     assert(count <= HEADERS_MAX);

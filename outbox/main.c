@@ -67,6 +67,14 @@ static bool settings_check(struct err *err)
     return true;
 }
 
+static bool listen_to_http(struct admin **admin, struct err *err)
+{
+    if (!admin_open(admin, values.http_address, (uint16_t)values.http_port, err)) return false;
+    log_info("metrics and health on port %u", (unsigned)admin_port(*admin));
+    log_flush();
+    return true;
+}
+
 static bool serve(struct relay_process *process, struct err *err)
 {
     while (!stop_requested()) {
@@ -90,8 +98,8 @@ static bool run(struct err *err)
     bool ok;
 
     (void)snprintf(values.name, sizeof values.name, "ledger-relay %ld", (long)getpid());
-    ok = admin_open(&admin, values.http_address, (uint16_t)values.http_port, err) &&
-         relay_process_open(&process, &values, err) && serve(process, err);
+    ok = listen_to_http(&admin, err) && relay_process_open(&process, &values, err) &&
+         serve(process, err);
     relay_process_close(process);
     admin_close(admin);
     return ok;

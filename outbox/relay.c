@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIRMS_PER_POLL = 512 };
+enum { CONFIRMS_PER_POLL = 512, LONE_FAILURES_MAX = 3 };
 
 struct mark { /* the cursor may go to `after` when everything up to this sequence is confirmed */
     uint64_t sequence;
@@ -45,6 +45,15 @@ struct relay {
     uint64_t first, next; /* sequences in flight; both 0 before the first message */
     uint32_t in_flight;
     bool is_acked[CONFIRMS_MAX];
+    bool is_reply[CONFIRMS_MAX];
+
+    /* A caller may name a reply queue that makes the broker close the connection. After a failure
+     * with messages in flight, replies up to the last row sent go out alone; one that fails alone
+     * LONE_FAILURES_MAX times is dropped: its result can be asked for again. */
+    int64_t sent_id, careful_until_id;
+    int64_t lone_id; /* the reply that is in flight alone; 0: none */
+    int64_t failed_id;
+    uint32_t lone_failures;
 };
 
 static void cursor_copy(struct cursor *to, const struct cursor *from)
@@ -82,9 +91,20 @@ void relay_close(struct relay *relay)
     free(relay);
 }
 
+static void note_failure(struct relay *relay)
+{
+    if (relay->in_flight > 0) relay->careful_until_id = relay->sent_id;
+    if (relay->in_flight > 0 && relay->lone_id != 0) {
+        relay->lone_failures = relay->lone_id == relay->failed_id ? relay->lone_failures + 1 : 1;
+        relay->failed_id = relay->lone_id;
+    }
+    relay->lone_id = 0;
+}
+
 void relay_start(struct relay *relay, const struct cursor *confirmed)
 {
     assert(confirmed->snapshot[0] != '\0');
+    note_failure(relay);
     cursor_copy(&relay->confirmed, confirmed);
     cursor_copy(&relay->read, confirmed);
     relay->is_saved = true;
@@ -141,6 +161,12 @@ static bool take_confirm(struct relay *relay, const struct confirm *confirm, str
         relay->in_flight--;
         return true;
     case CONFIRM_NACK:
+        if (relay->is_reply[confirm->sequence %
+                            CONFIRMS_MAX]) { /* its queue is full: the caller's matter */
+            *is_acked = true;
+            relay->in_flight--;
+            return true;
+        }
         return err_set(err, ERR_RETRY, "could not publish: the broker refused a message (nack)");
     case CONFIRM_RETURNED:
         return err_set(err, ERR_RETRY, "could not publish a dead letter: no queue is bound for it");
@@ -245,13 +271,28 @@ static bool read_next(struct relay *relay, bool *found, struct err *err)
 /* --- publishing
  * ----------------------------------------------------------------------------------- */
 
-static void sent_one(struct relay *relay, uint64_t sequence)
+static void sent_one(struct relay *relay, const struct outbox_row *row, uint64_t sequence)
 {
     if (relay->next == 0) relay->first = relay->next = sequence;
     assert(sequence == relay->next);
     relay->is_acked[sequence % CONFIRMS_MAX] = false;
+    relay->is_reply[sequence % CONFIRMS_MAX] = row->kind == OUTBOX_REPLY;
+    relay->sent_id = row->id;
     relay->next++;
     relay->in_flight++;
+}
+
+enum send { SEND_NOW, SEND_LATER, SEND_NEVER };
+
+static enum send when_to_send(struct relay *relay, const struct outbox_row *row)
+{
+    if (relay->lone_id != 0 && relay->in_flight > 0) return SEND_LATER;
+    relay->lone_id = 0;
+    if (row->kind != OUTBOX_REPLY || row->id > relay->careful_until_id) return SEND_NOW;
+    if (row->id == relay->failed_id && relay->lone_failures >= LONE_FAILURES_MAX) return SEND_NEVER;
+    if (relay->in_flight > 0) return SEND_LATER;
+    relay->lone_id = row->id;
+    return SEND_NOW;
 }
 
 static bool publish_page(struct relay *relay, uint32_t *sent, struct err *err)
@@ -259,12 +300,16 @@ static bool publish_page(struct relay *relay, uint32_t *sent, struct err *err)
     if (relay->page_sent == relay->page_count) return true;
     while (relay->page_sent < relay->page_count && relay->io->room(relay->io->context) > 0 &&
            relay->next - relay->first < CONFIRMS_MAX) {
+        const struct outbox_row *row = &relay->page[relay->page_sent];
+        enum send when = when_to_send(relay, row);
         uint64_t sequence = 0;
-        if (!relay->io->publish(relay->io->context, &relay->page[relay->page_sent], &sequence, err))
-            return false;
-        sent_one(relay, sequence);
+        if (when == SEND_LATER) break;
+        if (when == SEND_NOW) {
+            if (!relay->io->publish(relay->io->context, row, &sequence, err)) return false;
+            sent_one(relay, row, sequence);
+            (*sent)++;
+        }
         relay->page_sent++;
-        (*sent)++;
     }
     if (relay->page_sent == relay->page_count) mark_page(relay);
     return true;

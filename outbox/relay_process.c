@@ -349,6 +349,7 @@ static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, boo
         return 0;
     }
     if (quiet_ms < BUSY_FOR_MS) return least_ms;
+    if (process->wait_ms < least_ms) return least_ms;
     return process->wait_ms * 2 < most_ms ? process->wait_ms * 2 : most_ms;
 }
 

@@ -43,11 +43,11 @@ struct properties_out { /* empty texts are left out; delivery mode is persistent
 MUST_CHECK bool properties_write(const struct properties_out *in, struct arena *arena,
                                  struct bytes *out);
 
-/* The same properties with more headers at the end of the table; those of the same name (without
- * regard to case) that are there already are replaced. With drop_user_id the user_id property is
- * left out (the broker refuses a foreign one; its value then belongs into a header). False when raw
- * is not properties, or as above. */
+/* The same properties with more headers at the end of the table; those of the same names (without
+ * regard to case) that are there already are replaced. With as_dead_letter two properties are left
+ * out, whose values then belong into headers: user_id (the broker refuses a foreign one) and
+ * expiration (a dead letter never expires). */
 MUST_CHECK bool properties_extend(struct bytes raw, const struct header *headers, uint32_t count,
-                                  bool drop_user_id, struct arena *arena, struct bytes *out);
+                                  bool as_dead_letter, struct arena *arena, struct bytes *out);
 
 #endif

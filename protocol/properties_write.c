@@ -80,13 +80,14 @@ bool properties_write(const struct properties_out *in, struct arena *arena, stru
 }
 
 bool properties_extend(struct bytes raw, const struct header *headers, uint32_t count,
-                       bool drop_user_id, struct arena *arena, struct bytes *out)
+                       bool as_dead_letter, struct arena *arena, struct bytes *out)
 {
     struct parts parts;
 
     *out = (struct bytes){0};
     if (!parts_take(raw, &parts)) return false;
-    if (drop_user_id) parts.part[PROPERTY_USER_ID] = (struct bytes){0};
+    if (as_dead_letter) parts.part[PROPERTY_USER_ID] = (struct bytes){0};
+    if (as_dead_letter) parts.part[PROPERTY_EXPIRATION] = (struct bytes){0};
     if (!table_write(&parts.part[PROPERTY_HEADERS], headers, count, arena)) return false;
     return parts_write(&parts, arena, out);
 }

@@ -28,7 +28,7 @@ bool answer_open(struct answer **out, const struct answer_options *options, stru
     answer->options = (struct publisher_options){.url = options->url,
                                                  .name = options->name,
                                                  .heartbeat_s = options->heartbeat_s,
-                                                 .timeout_ms = options->timeout_ms,
+                                                 .timeout_ms = CONFIRM_WAIT_MS,
                                                  .window = WINDOW};
     answer->breaker = (struct breaker){.threshold = 1, .probe_ms = 5000};
     return true;

@@ -72,6 +72,14 @@ static bool settings_check(struct err *err)
     return true;
 }
 
+static bool listen_to_http(struct admin **admin, struct err *err)
+{
+    if (!admin_open(admin, values.http_address, (uint16_t)values.http_port, err)) return false;
+    log_info("metrics and health on port %u", (unsigned)admin_port(*admin));
+    log_flush();
+    return true;
+}
+
 static bool serve(struct worker *worker, struct err *err)
 {
     while (!stop_requested()) {
@@ -94,8 +102,7 @@ static bool run(struct err *err)
 
     report_open((enum report_level)values.log_commands);
     (void)snprintf(values.name, sizeof values.name, "ledger-worker %ld", (long)getpid());
-    ok = admin_open(&admin, values.http_address, (uint16_t)values.http_port, err) &&
-         worker_open(&worker, &values, err) && serve(worker, err);
+    ok = listen_to_http(&admin, err) && worker_open(&worker, &values, err) && serve(worker, err);
     worker_close(worker);
     admin_close(admin);
     return ok;

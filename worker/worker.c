@@ -411,7 +411,16 @@ bool worker_turn(struct worker *worker, struct err *err)
         worker->topology_applied = false; /* a queue may be gone */
         disconnect_consumer(worker);
     }
-    if (worker->db != NULL && !db_usable(worker->db)) disconnect_db(worker);
+    if (worker->db == NULL) return false;
+    if (!db_usable(worker->db)) {
+        disconnect_db(worker);
+    } else if (worker->consumer == NULL) {
+        disconnect_db(
+            worker); /* who cannot consume must not count among those who share the shards */
+        health_set(HEALTH_POSTGRES, HEALTH_UP);
+    } else {
+        query_abandon(worker->db);
+    }
     return false;
 }
 

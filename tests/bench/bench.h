@@ -15,6 +15,7 @@ enum {
     BENCH_SHARDS = 8,
     BENCH_HEARTBEAT_S = 30,
     BENCH_TIMEOUT_MS = 10000,
+    BENCH_SETTLE_MS = 500, /* for the last acknowledgements */
     BENCH_ARENA_SIZE = 32 << 20,
     BENCH_BODY_MAX = 1 << 16,
     BENCH_FETCH_MAX = 1024,

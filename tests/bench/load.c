@@ -170,48 +170,68 @@ static void sample_keep(const char *queue, const struct delivery *delivery)
                 &err);
 }
 
-static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
+struct waiting {
+    struct consumer *consumer;
+    char **queues;
+    uint32_t left[QUEUES_MAX], total;
+    uint64_t heard_ms;
+    int64_t first_us, last_us;
+};
+
+static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
 {
     static struct delivery deliveries[PREFETCH];
+    uint32_t count;
+
+    arena_reset(&arena);
+    bench_check(
+        consumer_fetch(waiting->consumer, wait_ms, deliveries, PREFETCH, &arena, &count, &err),
+        &err);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct delivery *delivery = &deliveries[i];
+        bench_check(waiting->left[delivery->queue] > 0 ||
+                        err_set(&err, ERR_FATAL, "one %smessage too many in %s",
+                                delivery->redelivered ? "redelivered " : "",
+                                waiting->queues[delivery->queue]),
+                    &err);
+        if (--waiting->left[delivery->queue] == 0)
+            sample_keep(waiting->queues[delivery->queue], delivery);
+    }
+    if (count == 0) return 0;
+    waiting->heard_ms = clock_monotonic_ms();
+    waiting->last_us = clock_wall_us();
+    if (waiting->first_us == 0) waiting->first_us = waiting->last_us;
+    bench_check(consumer_ack(waiting->consumer, deliveries[count - 1].tag, true, &err), &err);
+    return count;
+}
+
+static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
+{
     struct consumer_options options = {.url = bench_env("LEDGER_AMQP_URL", NULL),
                                        .name = "bench wait",
                                        .heartbeat_s = BENCH_HEARTBEAT_S,
                                        .timeout_ms = BENCH_TIMEOUT_MS,
                                        .body_max = BENCH_BODY_MAX};
-    struct consumer *consumer;
-    uint64_t heard_ms = clock_monotonic_ms();
-    int64_t first_us = 0, last_us = 0;
-    uint32_t left[QUEUES_MAX], total = count * queues_count, got;
+    struct waiting waiting = {
+        .queues = queues, .total = count * queues_count, .heard_ms = clock_monotonic_ms()};
 
-    bench_check(consumer_open(&consumer, &options, &err), &err);
+    bench_check(consumer_open(&waiting.consumer, &options, &err), &err);
     for (uint32_t i = 0; i < queues_count; i++) {
-        left[i] = count;
-        bench_check(consumer_subscribe(consumer, queues[i], i, PREFETCH, &err), &err);
+        waiting.left[i] = count;
+        bench_check(consumer_subscribe(waiting.consumer, queues[i], i, PREFETCH, &err), &err);
     }
-    while (total > 0) {
-        arena_reset(&arena);
-        bench_check(consumer_fetch(consumer, 100, deliveries, PREFETCH, &arena, &got, &err), &err);
-        bench_check(clock_monotonic_ms() - heard_ms < IDLE_MAX_MS ||
-                        err_set(&err, ERR_FATAL, "%u of the messages did not come", total),
+    while (waiting.total > 0) {
+        waiting.total -= take(&waiting, 100);
+        bench_check(clock_monotonic_ms() - waiting.heard_ms < IDLE_MAX_MS ||
+                        err_set(&err, ERR_FATAL, "%u of the messages did not come", waiting.total),
                     &err);
-        if (got == 0) continue;
-        heard_ms = clock_monotonic_ms();
-        last_us = clock_wall_us();
-        if (first_us == 0) first_us = last_us;
-        for (uint32_t i = 0; i < got; i++) {
-            const struct delivery *delivery = &deliveries[i];
-            bench_check(left[delivery->queue] > 0 ||
-                            err_set(&err, ERR_FATAL, "more messages than expected in %s",
-                                    queues[delivery->queue]),
-                        &err);
-            if (--left[delivery->queue] == 0) sample_keep(queues[delivery->queue], delivery);
-        }
-        total -= got;
-        bench_check(consumer_ack(consumer, deliveries[got - 1].tag, true, &err), &err);
     }
-    printf("first_us=%" PRId64 " last_us=%" PRId64 " seconds=%.6f\n", first_us, last_us,
-           (double)(last_us - first_us) / 1e6);
-    consumer_close(consumer);
+    /* Nothing more may come; and a busy broker drops acknowledgements it has not yet applied when
+     * their connection closes, so that the next one would get these messages again. */
+    (void)take(&waiting, BENCH_SETTLE_MS);
+    printf("first_us=%" PRId64 " last_us=%" PRId64 " seconds=%.6f\n", waiting.first_us,
+           waiting.last_us, (double)(waiting.last_us - waiting.first_us) / 1e6);
+    consumer_close(waiting.consumer);
 }
 
 int main(int argc, char **argv)

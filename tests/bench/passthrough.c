@@ -94,9 +94,11 @@ static void run(struct passthrough *passthrough, uint32_t count, struct arena *a
 
     while (passthrough->acknowledged < count) {
         uint32_t room = publisher_room(passthrough->publisher) / passthrough->out_count, got = 0;
+        uint32_t left = count - (uint32_t)(passthrough->sent / passthrough->out_count);
         bool busy = passthrough->settled < passthrough->sent;
 
         if (room > BENCH_FETCH_MAX) room = BENCH_FETCH_MAX;
+        if (room > left) room = left;
         arena_reset(arena);
         if (room > 0)
             bench_check(consumer_fetch(passthrough->consumer, busy ? 0 : IDLE_WAIT_MS, deliveries,
@@ -108,6 +110,7 @@ static void run(struct passthrough *passthrough, uint32_t count, struct arena *a
         }
         take_confirms(passthrough, got == 0 && busy ? 1 : 0);
     }
+    clock_sleep_ms(BENCH_SETTLE_MS);
 }
 
 int main(int argc, char **argv)

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.." || exit 1
 source tests/whole.sh
 
 redis_flush() { redis-cli -u "$LEDGER_REDIS_URL" flushall >/dev/null; }
-http_port() { ss -Hltnp 2>/dev/null | awk -v p="pid=${pids[$1]}," '$0 ~ p { sub(/.*:/, "", $4); print $4; exit }'; }
+http_port() { grep -oE 'health on port [0-9]+' "$logs/$1.log" | tail -n 1 | grep -oE '[0-9]+'; }
 ready() { curl -s -o - -w ' %{http_code}' "http://127.0.0.1:$(http_port "$1")/health/ready"; }
 says() { [[ $(ready "$1") == *"\"$2\""*"$3" ]]; }
 shards_of() { sql "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid < $LEDGER_SHARDS

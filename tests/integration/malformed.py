@@ -85,13 +85,26 @@ def check_small(connection, channel, replies):
 def check_large(connection, channel, replies):
     for i, body in enumerate(LARGE):
         publish(channel, replies, f"large {i}", "deposit", MSGPACK, f"large-{i}", body)
-    for properties, answer in receive(connection, channel, replies, len(LARGE)):
+    answers = receive(connection, channel, replies, len(LARGE))
+    for properties, answer in answers:
         reply = msgpack.unpackb(answer)
         assert reply["status"] == "failed" and reply["error"] == "body_too_large", reply
     for properties, body in receive(connection, channel, PREFIX + ".dlq", len(LARGE)):
         assert body == LARGE[int(properties.correlation_id.split()[1])], "the broker changed a body"
         assert properties.headers["x-death"][0]["reason"] == "rejected", properties.headers
     print(f"{len(LARGE)} bodies of 10 MiB answered, and moved by the broker")
+
+
+def check_poison(connection, channel, replies):
+    """A reply_to that makes RabbitMQ close the connection it comes on holds up nobody else for long."""
+    publish(channel, "amq.rabbitmq.reply-to.AAAA.BBBB", "poison", "get_balance", MSGPACK, None, msgpack.packb({"account": "x"}))
+    publish(channel, replies, "after it", "get_balance", MSGPACK, None, msgpack.packb({"account": "x"}))
+    while True:  # replies that were not confirmed before it may come again first
+        [(properties, answer)] = receive(connection, channel, replies, 1)
+        if properties.correlation_id == "after it":
+            break
+    assert msgpack.unpackb(answer)["error"] == "account_not_found", answer
+    print("a poisonous reply_to is survived")
 
 
 def main():
@@ -102,6 +115,7 @@ def main():
         replies = "malformed.replies." + uuid.uuid4().hex
         channel.queue_declare(replies, exclusive=True)
         check_small(connection, channel, replies)
+        check_poison(connection, channel, replies)
         before = resident_kib(pid)
         for _ in range(3):
             check_large(connection, channel, replies)

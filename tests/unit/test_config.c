@@ -123,8 +123,10 @@ static void each_type_is_read(void **state)
     assert_true(flag);
     assert_int_equal(choice, 2);
     set("LEDGER_TEXT", "");
+    set("LEDGER_NUMBER", "2");
     load();
     assert_string_equal(text, "");
+    assert_int_equal(number, 2);
 }
 
 static void every_word_for_true_and_false(void **state)

@@ -54,6 +54,12 @@ static struct arena arena;
     "\x00\x00\x00\x00\x69\x2a\x00\x00"                                                             \
     "\x07"                                                                                         \
     "deposit"
+#define AFTER_HEADERS_DEAD /* no expiration */                                                     \
+    "\x02\x09\x01"                                                                                 \
+    "c\x02rt\x03m-1"                                                                               \
+    "\x00\x00\x00\x00\x69\x2a\x00\x00"                                                             \
+    "\x07"                                                                                         \
+    "deposit"
 #define USER_ID "\x05guest"
 #define LAST                                                                                       \
     "\x04shop"                                                                                     \
@@ -236,8 +242,8 @@ static void extended_properties_keep_the_rest(void **state)
         {WIRE_TEXT("x-count"), {0}, 3, true},
     };
     static const struct bytes golden = WIRE_BYTES(
-        "\xff\xec" BEFORE_HEADERS "\x00\x00\x01\x03" HEADERS "\x08x-reasonS\x00\x00\x00\x03why"
-        "\x07x-countl\x00\x00\x00\x00\x00\x00\x00\x03" AFTER_HEADERS LAST);
+        "\xfe\xec" BEFORE_HEADERS "\x00\x00\x01\x03" HEADERS "\x08x-reasonS\x00\x00\x00\x03why"
+        "\x07x-countl\x00\x00\x00\x00\x00\x00\x00\x03" AFTER_HEADERS_DEAD LAST);
     struct bytes out, again;
 
     (void)state;

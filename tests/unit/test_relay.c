@@ -43,6 +43,9 @@ static struct {
     uint32_t calls, fail_at, fail_for, saves;
     bool fail_late, fault_met, link_lost;
     int32_t nack_row, return_row; /* once; NEVER */
+    int32_t reply_row;            /* all others are events */
+    int32_t poison_row;           /* the broker closes the connection when it comes */
+    uint32_t poison_alone;        /* how often it was sent with nothing else in flight */
 } world;
 
 /* True: the call fails. When late, it does so after it took effect. */
@@ -105,8 +108,10 @@ static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32
     if (max > PAGE) max = PAGE;
     for (uint32_t i = (uint32_t)world.position; i < ROWS && *count < max; i++) {
         if (world.tick[i] <= world.from || world.tick[i] > world.to) continue;
-        rows[(*count)++] = (struct outbox_row){
-            .id = i + 1, .kind = OUTBOX_EVENT, .destination = text_of(names[world.account[i]])};
+        rows[(*count)++] =
+            (struct outbox_row){.id = i + 1,
+                                .kind = (int32_t)i == world.reply_row ? OUTBOX_REPLY : OUTBOX_EVENT,
+                                .destination = text_of(names[world.account[i]])};
         world.position = i + 1;
     }
     *end = *count < max;
@@ -181,6 +186,7 @@ static bool io_publish(void *context, const struct outbox_row *row, uint64_t *se
     if (failed && !late) return false;
     check_order(index);
     world.times[index]++;
+    world.poison_alone += (int32_t)index == world.poison_row && world.outstanding == 0;
     *sequence = ++world.sequence;
     assert_true(world.sequence < PUBLISHED_MAX);
     world.row_of[world.sequence] = index;
@@ -193,6 +199,7 @@ static enum confirm_result result_of(uint32_t row)
 {
     if ((int32_t)row == world.nack_row) {
         world.nack_row = NEVER;
+        if ((int32_t)row == world.reply_row) world.confirmed[row] = true; /* settled all the same */
         return CONFIRM_NACK;
     }
     if ((int32_t)row == world.return_row) {
@@ -213,6 +220,9 @@ static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32
     (void)wait_ms;
     *count = 0;
     if (fails(&late, err)) return false;
+    for (uint64_t s = world.sequence; s > 0; s--)
+        if (world.pending[s] && (int32_t)world.row_of[s] == world.poison_row)
+            return err_set(err, ERR_RETRY, "closed by the broker");
     for (uint64_t s = world.sequence; s > 0 && *count < max && world.outstanding > 0; s--) {
         if (!world.pending[s] || rand() % 3 != 0) continue;
         world.pending[s] = false;
@@ -239,7 +249,7 @@ static void begin(uint32_t seed)
     uint32_t tick[ACCOUNTS] = {0};
 
     memset(&world, 0, sizeof world);
-    world.nack_row = world.return_row = NEVER;
+    world.nack_row = world.return_row = world.reply_row = world.poison_row = NEVER;
     (void)snprintf(world.saved.snapshot, SNAPSHOT_TEXT_SIZE, "0");
     srand(seed);
     for (uint32_t i = 0; i < ROWS; i++) { /* an account moves on while another one hangs back */
@@ -327,6 +337,30 @@ static void every_row_is_refused_in_turn(void **state)
         }
 }
 
+static void a_refused_reply_holds_nothing_up(void **state)
+{
+    (void)state;
+    for (int32_t row = 0; row < ROWS; row++) {
+        begin((uint32_t)row + 1);
+        world.nack_row = world.reply_row = row;
+        assert_int_equal(run(), 0);
+        assert_int_equal(world.times[row], 1);
+    }
+}
+
+/* It is found by sending replies alone, and dropped at the third time, never sooner. */
+static void a_reply_that_closes_the_connection_is_dropped(void **state)
+{
+    (void)state;
+    for (int32_t row = 0; row < ROWS; row++) {
+        begin((uint32_t)row + 1);
+        world.reply_row = world.poison_row = row;
+        world.confirmed[row] = true; /* the cursor may pass it in the end */
+        assert_in_range(run(), 3, 4);
+        assert_true(world.poison_alone >= 3);
+    }
+}
+
 static void without_a_fault_each_is_published_once(void **state)
 {
     (void)state;
@@ -390,6 +424,8 @@ int main(void)
         cmocka_unit_test(without_a_fault_each_is_published_once),
         cmocka_unit_test(every_call_fails_in_turn),
         cmocka_unit_test(every_row_is_refused_in_turn),
+        cmocka_unit_test(a_refused_reply_holds_nothing_up),
+        cmocka_unit_test(a_reply_that_closes_the_connection_is_dropped),
         cmocka_unit_test(what_passed_no_rows_is_not_saved),
         cmocka_unit_test(a_read_that_was_begun_is_finished_first),
     };
