@@ -12,6 +12,7 @@ servers=${LEDGER_SERVERS:-scripts/servers}
 instance=${LEDGER_SERVERS_NAME:-test}
 export LEDGER_HTTP_ADDRESS=127.0.0.1 LEDGER_HTTP_PORT=0 LEDGER_SHARDS=${LEDGER_SHARDS:-4}
 admin_url=$LEDGER_DATABASE_URL
+wrapper=() # what processes run under, such as valgrind
 declare -A pids=()
 
 fail() { echo "FAILED: $*" >&2; echo "the processes' logs are in $logs" >&2; exit 1; }
@@ -38,7 +39,7 @@ ledger_end() {
 }
 
 process() {
-    "$bin/$2" >>"$logs/$1.log" 2>&1 </dev/null &
+    "${wrapper[@]}" "$bin/$2" >>"$logs/$1.log" 2>&1 </dev/null &
     pids[$1]=$!
 }
 

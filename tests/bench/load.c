@@ -181,7 +181,7 @@ struct waiting {
 static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
 {
     static struct delivery deliveries[PREFETCH];
-    uint32_t count;
+    uint32_t count, counted = 0;
 
     arena_reset(&arena);
     bench_check(
@@ -189,11 +189,13 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
         &err);
     for (uint32_t i = 0; i < count; i++) {
         const struct delivery *delivery = &deliveries[i];
+        if (delivery->redelivered)
+            continue; /* counted by an earlier run that did not get its ack in */
         bench_check(waiting->left[delivery->queue] > 0 ||
-                        err_set(&err, ERR_FATAL, "one %smessage too many in %s",
-                                delivery->redelivered ? "redelivered " : "",
+                        err_set(&err, ERR_FATAL, "one message too many in %s",
                                 waiting->queues[delivery->queue]),
                     &err);
+        counted++;
         if (--waiting->left[delivery->queue] == 0)
             sample_keep(waiting->queues[delivery->queue], delivery);
     }
@@ -202,7 +204,7 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
     waiting->last_us = clock_wall_us();
     if (waiting->first_us == 0) waiting->first_us = waiting->last_us;
     bench_check(consumer_ack(waiting->consumer, deliveries[count - 1].tag, true, &err), &err);
-    return count;
+    return counted;
 }
 
 static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
@@ -226,8 +228,7 @@ static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
                         err_set(&err, ERR_FATAL, "%u of the messages did not come", waiting.total),
                     &err);
     }
-    /* Nothing more may come; and a busy broker drops acknowledgements it has not yet applied when
-     * their connection closes, so that the next one would get these messages again. */
+    /* Nothing more may come. */
     (void)take(&waiting, BENCH_SETTLE_MS);
     printf("first_us=%" PRId64 " last_us=%" PRId64 " seconds=%.6f\n", waiting.first_us,
            waiting.last_us, (double)(waiting.last_us - waiting.first_us) / 1e6);
