@@ -189,8 +189,7 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
         &err);
     for (uint32_t i = 0; i < count; i++) {
         const struct delivery *delivery = &deliveries[i];
-        if (delivery->redelivered)
-            continue; /* counted by an earlier run that did not get its ack in */
+        if (delivery->redelivered) continue; /* an earlier run has counted it */
         bench_check(waiting->left[delivery->queue] > 0 ||
                         err_set(&err, ERR_FATAL, "one message too many in %s",
                                 waiting->queues[delivery->queue]),
@@ -200,9 +199,11 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
             sample_keep(waiting->queues[delivery->queue], delivery);
     }
     if (count == 0) return 0;
-    waiting->heard_ms = clock_monotonic_ms();
-    waiting->last_us = clock_wall_us();
-    if (waiting->first_us == 0) waiting->first_us = waiting->last_us;
+    if (counted > 0) {
+        waiting->heard_ms = clock_monotonic_ms();
+        waiting->last_us = clock_wall_us();
+        if (waiting->first_us == 0) waiting->first_us = waiting->last_us;
+    }
     bench_check(consumer_ack(waiting->consumer, deliveries[count - 1].tag, true, &err), &err);
     return counted;
 }
