@@ -179,7 +179,7 @@ static bool consumer_take(struct consumer *consumer, const amqp_basic_deliver_t 
     out->body = content.body;
     out->body_size = content.body_size;
     out->oversized = content.oversized;
-    amqp_maybe_release_buffers(consumer->link->state);
+    amqp_maybe_release_buffers_on_channel(consumer->link->state, LINK_CHANNEL);
     return true;
 }
 

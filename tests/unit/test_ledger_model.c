@@ -11,7 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS = 500, COMMANDS = 300, ACCOUNTS = 8, ASSETS = 2, NOW = 1000, BATCH_MOST = 40 };
+enum {
+    SEEDS = 500,
+    COMMANDS = 300,
+    ACCOUNTS = 8,
+    ASSETS = 2,
+    NOW = 1000,
+    BATCH_MOST = 40,
+    WORLD = ACCOUNTS - 1
+};
 
 static const struct asset REGISTERED[ASSETS] = {
     {.code = TEXT_CONSTANT("EUR"), .world = 901, .scale = 2},
@@ -150,8 +158,7 @@ static enum result model_move(struct book *book, const struct command *command)
     if (command->asset.length > 0 && asset_of(command->asset) != (int)asset)
         return RESULT_ASSET_MISMATCH;
     if (transfer && book->asset[credit] != asset) return RESULT_ASSET_MISMATCH;
-    if (!transfer && strcmp(IDS[debit >= 0 ? debit : credit], "world:EUR") == 0)
-        return RESULT_SAME_ACCOUNT;
+    if (!transfer && (debit == WORLD || credit == WORLD)) return RESULT_SAME_ACCOUNT;
     if (debit >= 0 && book->kind[debit] == ACCOUNT_USER && book->balance[debit] < amount)
         return RESULT_INSUFFICIENT_FUNDS;
     if (credit >= 0 && book->kind[credit] == ACCOUNT_USER &&
@@ -174,7 +181,7 @@ static enum result model_decide(struct book *book, uint32_t i)
 
 static void model_run(struct book *book)
 {
-    int first[COMMANDS]; /* the command that a key belongs to */
+    static int first[COMMANDS]; /* the command that a key belongs to */
 
     for (uint32_t i = 0; i < COMMANDS; i++) first[i] = -1;
     for (uint32_t i = 0; i < COMMANDS; i++) {
