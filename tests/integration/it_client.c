@@ -310,7 +310,7 @@ static void a_doubled_reply_does_not_meet_the_next_call(void **state)
 static void garbage_is_no_reply(void **state)
 {
     (void)state;
-    assert_fails("garbage", WAIT_MS, ERR_REJECT);
+    assert_fails("garbage", WAIT_MS, ERR_RETRY);
     assert_says("not a reply of the ledger");
     call("alice");
 }
