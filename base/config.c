@@ -135,9 +135,7 @@ bool config_load(const struct setting *settings, size_t count, struct err *err)
     return true;
 }
 
-/* --- for people
- * -------------------------------------------------------------------------------------------------
- */
+/* --- for people -------------------------------------------------------------------------- */
 
 /* Rather too much is masked than too little: the login ends at the last '@', wherever that stands,
  * and what is no URL may be a password or hold one. */

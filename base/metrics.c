@@ -78,9 +78,7 @@ uint64_t metric_count(const struct metric *metric)
     return atomic_load_explicit(&metric->count, memory_order_relaxed);
 }
 
-/* --- the text
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the text ---------------------------------------------------------------------------- */
 
 static void render_help(FILE *out, const char *name, const char *help, const char *type)
 {

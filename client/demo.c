@@ -95,9 +95,7 @@ static void clock_text(char text[static 9])
     text[8] = '\0';
 }
 
-/* --- events
- * -------------------------------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------------------ */
 
 static void show_event(struct demo *demo, const struct event *event)
 {
@@ -146,9 +144,7 @@ static bool take_events(struct demo *demo, uint32_t wait_ms, struct err *err)
     return count == 0 || consumer_ack(demo->consumer, deliveries[count - 1].tag, true, err);
 }
 
-/* --- commands
- * ------------------------------------------------------------------------------------------------
- */
+/* --- commands ---------------------------------------------------------------------------- */
 
 static void new_key(char key[static UUID_TEXT_SIZE])
 {
@@ -244,9 +240,7 @@ static bool send_some(struct demo *demo, struct err *err)
     return ledger_client_publish(demo->client, burst, BURST, err);
 }
 
-/* --- the screen
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the screen -------------------------------------------------------------------------- */
 
 static int compare_latency(const void *a, const void *b)
 {
@@ -300,8 +294,7 @@ static void draw(struct demo *demo)
     (void)fflush(stdout);
 }
 
-/* --- the way in and out
- * ----------------------------------------------------------------------------------------- */
+/* --- the way in and out ------------------------------------------------------------------ */
 
 static bool listen_to_events(struct demo *demo, struct err *err)
 {

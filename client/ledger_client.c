@@ -66,8 +66,7 @@ void ledger_client_close(struct ledger_client *client)
     free(client);
 }
 
-/* --- one message
- * ------------------------------------------------------------------------------------------- */
+/* --- one message ------------------------------------------------------------------------- */
 
 static bool call_check(const struct ledger_call *call, struct err *err)
 {
@@ -114,9 +113,7 @@ static bool call_message(struct ledger_client *client, const struct ledger_call 
     return true;
 }
 
-/* --- calls
- * -------------------------------------------------------------------------------------------------
- */
+/* --- calls ------------------------------------------------------------------------------- */
 
 static bool read_reply(struct ledger_client *client, const struct rpc_reply *raw,
                        struct text correlation_id, struct reply *reply, bool *ours, struct err *err)
@@ -192,8 +189,7 @@ bool ledger_client_call(struct ledger_client *client, const struct ledger_call *
     return false;
 }
 
-/* --- publishing
- * ------------------------------------------------------------------------------------------ */
+/* --- publishing -------------------------------------------------------------------------- */
 
 /* Each confirm moves the deadline, so that a long list may take long, but silence may not. */
 static bool take_confirms(struct ledger_client *client, uint64_t *deadline_ms, uint32_t *confirmed,

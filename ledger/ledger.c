@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the accounts of a batch
- * ----------------------------------------------------------------------- */
+/* --- the accounts of a batch ------------------------------------------------------------- */
 
 static int compare_texts(const void *a, const void *b)
 {
@@ -108,8 +107,7 @@ static struct side side_of(const struct account *account)
                          .seq = account->seq};
 }
 
-/* --- opening an account
- * ------------------------------------------------------------------------------ */
+/* --- opening an account ------------------------------------------------------------------ */
 
 static bool is_reserved(struct text id)
 {
@@ -142,8 +140,7 @@ static enum result open_account(const struct batch *batch, const struct command 
     return RESULT_APPLIED;
 }
 
-/* --- moving money
- * ------------------------------------------------------------------------------------- */
+/* --- moving money ------------------------------------------------------------------------ */
 
 struct movement {
     struct account *debit, *credit; /* NULL: the world of the other one's asset */
@@ -238,8 +235,7 @@ static enum result move(const struct batch *batch, const struct command *command
     return RESULT_APPLIED;
 }
 
-/* --- queries
- * -------------------------------------------------------------------------------------------- */
+/* --- queries ----------------------------------------------------------------------------- */
 
 static enum result look_up(const struct batch *batch, const struct work *work, struct outcome *out)
 {
@@ -280,8 +276,7 @@ static enum result decide(const struct batch *batch, const struct work *work, st
     return RESULT_MALFORMED;
 }
 
-/* --- replies
- * -------------------------------------------------------------------------------------------- */
+/* --- replies ----------------------------------------------------------------------------- */
 
 static void reply_add_balance(struct reply *reply, const struct side *side)
 {
@@ -348,8 +343,7 @@ static void reply_to_fault(const struct batch *batch, struct work *work)
     if (!work->isolated) work->reply.message = text_of(request->problem);
 }
 
-/* --- one key, one outcome
- * ---------------------------------------------------------------------------- */
+/* --- one key, one outcome ---------------------------------------------------------------- */
 
 /* Open addressing over the works already decided in this batch, by key digest. */
 struct keys {

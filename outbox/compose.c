@@ -27,8 +27,7 @@ struct composer {
     char traceparent[TRACEPARENT_SIZE]; /* of the work in hand */
 };
 
-/* --- properties
- * ----------------------------------------------------------------------------------- */
+/* --- properties -------------------------------------------------------------------------- */
 
 static uint32_t trace_headers(const struct composer *composer, const struct trace *trace,
                               struct header headers[static TRACE_HEADERS_MAX])
@@ -74,8 +73,7 @@ static void message_id_format(const struct work *work, char suffix,
     text[UUID_TEXT_SIZE + 1] = '\0';
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------------ */
 
 static bool add_event(struct composer *composer, const struct work *work, uint32_t number,
                       const struct event *event)
@@ -201,8 +199,7 @@ static bool add_events(struct composer *composer, const struct work *work)
     return add_movement(composer, work);
 }
 
-/* --- replies and dead letters
- * --------------------------------------------------------------------- */
+/* --- replies and dead letters ------------------------------------------------------------ */
 
 static bool owes_reply(const struct composer *composer, const struct work *work)
 {

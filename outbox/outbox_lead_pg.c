@@ -141,8 +141,7 @@ bool outbox_rebase(struct db *db, const char *sink, bool from_start, struct err 
                    sink);
 }
 
-/* --- rotation
- * ------------------------------------------------------------------------------------- */
+/* --- rotation ---------------------------------------------------------------------------- */
 
 struct rotation {
     int16_t slot;

@@ -63,8 +63,7 @@ static struct param param_int8(struct int8 *memory, int64_t value)
     return (struct param){memory->bytes, sizeof memory->bytes};
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------- */
 
 static bool append_arrays(const struct outbox_row *rows, uint32_t count, struct arena *arena,
                           struct bytes out[static 4], struct err *err)
@@ -100,8 +99,7 @@ bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count,
     return true;
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------- */
 
 /* The planner knows neither how few rows are new nor that there is one reader: left alone it
  * compiles the query, and starts parallel workers for ten rows. A stream lasts as long as the

@@ -126,8 +126,7 @@ uint32_t relay_in_flight(const struct relay *relay)
     return relay->in_flight;
 }
 
-/* --- confirms
- * ------------------------------------------------------------------------------------- */
+/* --- confirms ---------------------------------------------------------------------------- */
 
 /* A cursor that passed no rows need not be saved. It must not be: a save changes the snapshot,
  * which would be worth a save again, for ever. */
@@ -188,8 +187,7 @@ static bool take_confirms(struct relay *relay, uint32_t wait_ms, uint32_t *taken
     return true;
 }
 
-/* --- reading
- * -------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------- */
 
 /* The page in hand is sent, or was empty: the cursor may go to what `read` is now once all is
  * confirmed that was sent so far. */
@@ -268,8 +266,7 @@ static bool read_next(struct relay *relay, bool *found, struct err *err)
     return true;
 }
 
-/* --- publishing
- * ----------------------------------------------------------------------------------- */
+/* --- publishing -------------------------------------------------------------------------- */
 
 static void sent_one(struct relay *relay, const struct outbox_row *row, uint64_t sequence)
 {
@@ -315,8 +312,7 @@ static bool publish_page(struct relay *relay, uint32_t *sent, struct err *err)
     return true;
 }
 
-/* --- the turn
- * ------------------------------------------------------------------------------------- */
+/* --- the turn ---------------------------------------------------------------------------- */
 
 static bool save(struct relay *relay, uint64_t now_ms, struct err *err)
 {

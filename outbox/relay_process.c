@@ -61,8 +61,7 @@ struct relay_process {
     uint64_t rotate_at_ms, caught_up_ms, traffic_ms;
 };
 
-/* --- messages
- * ------------------------------------------------------------------------------------- */
+/* --- messages ---------------------------------------------------------------------------- */
 
 static bool has_message_id(struct bytes raw)
 {
@@ -135,8 +134,7 @@ static bool publish(struct relay_process *process, const struct outbox_row *row,
     return publisher_send(process->publisher, &message, sequence, err);
 }
 
-/* --- the relay's edges
- * ---------------------------------------------------------------------------- */
+/* --- the relay's edges ------------------------------------------------------------------- */
 
 static bool io_snapshot(void *context, char snapshot[static SNAPSHOT_TEXT_SIZE], struct err *err)
 {
@@ -212,8 +210,7 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
     return true;
 }
 
-/* --- opening and closing
- * -------------------------------------------------------------------------- */
+/* --- opening and closing ----------------------------------------------------------------- */
 
 static void disconnect(struct relay_process *process)
 {
@@ -263,8 +260,7 @@ void relay_process_close(struct relay_process *process)
     free(process);
 }
 
-/* --- connections and the lead
- * --------------------------------------------------------------------- */
+/* --- connections and the lead ------------------------------------------------------------ */
 
 static bool connect_database(struct relay_process *process, struct err *err)
 {
@@ -318,8 +314,7 @@ static bool take_lead(struct relay_process *process, struct err *err)
     return true;
 }
 
-/* --- the turn
- * ------------------------------------------------------------------------------------- */
+/* --- the turn ---------------------------------------------------------------------------- */
 
 static void note_blocked(struct relay_process *process)
 {

@@ -36,9 +36,7 @@ struct whole {
 
 static struct whole whole;
 
-/* --- processes
- * -------------------------------------------------------------------------------------------------
- */
+/* --- processes --------------------------------------------------------------------------- */
 
 static inline pid_t process_start(const char *program, const char *name)
 {
@@ -88,8 +86,7 @@ static inline void process_end(pid_t pid, uint32_t within_ms)
         fail_msg("a process left with status %d", status);
 }
 
-/* --- a ledger of the test's own
- * --------------------------------------------------------------------------------- */
+/* --- a ledger of the test's own ---------------------------------------------------------- */
 
 static inline void whole_topology(void)
 {
@@ -140,9 +137,7 @@ static inline int whole_end(void **state)
     return database_drop(state);
 }
 
-/* --- what comes out
- * ------------------------------------------------------------------------------------------------
- */
+/* --- what comes out ---------------------------------------------------------------------- */
 
 /* Fetches from a queue until done() says so; fails when nothing has come for WHOLE_TIMEOUT_MS. */
 static inline void whole_collect(const char *queue, bool (*done)(void *context),

@@ -80,8 +80,7 @@ static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
         .arena = &cycle->scratch, .works = &cycle->works[from], .works_count = count};
 }
 
-/* --- taking what has arrived
- * ---------------------------------------------------------------------------- */
+/* --- taking what has arrived ------------------------------------------------------------- */
 
 static void decode_one(struct cycle *cycle, const struct delivery *delivery,
                        struct request *request, struct work *work)
@@ -121,8 +120,7 @@ static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
     return true;
 }
 
-/* --- what Redis knows is answered at once
- * ------------------------------------------------------------------ */
+/* --- what Redis knows is answered at once ------------------------------------------------ */
 
 /* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, the
  * reply goes the long way, through the outbox. */
@@ -148,8 +146,7 @@ static bool answer_known(struct cycle *cycle, struct err *err)
     return true;
 }
 
-/* --- one transaction
- * --------------------------------------------------------------------------------------- */
+/* --- one transaction --------------------------------------------------------------------- */
 
 static bool owes_nothing(const struct batch *batch)
 {

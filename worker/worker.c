@@ -60,8 +60,7 @@ struct worker {
     struct survey survey;
 };
 
-/* --- the cycle's edges
- * -------------------------------------------------------------------------------------- */
+/* --- the cycle's edges ------------------------------------------------------------------- */
 
 static bool io_fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
                      struct arena *arena, uint32_t *count, struct err *err)
@@ -135,8 +134,7 @@ static void io_report(void *context, const struct batch *batch)
     report_batch(batch, worker->taken_us, clock_monotonic_us());
 }
 
-/* --- opening and closing
- * ------------------------------------------------------------------------------------ */
+/* --- opening and closing ----------------------------------------------------------------- */
 
 static bool open_parts(struct worker *worker, struct err *err)
 {
@@ -198,9 +196,7 @@ void worker_close(struct worker *worker)
     free(worker);
 }
 
-/* --- shards
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- shards ------------------------------------------------------------------------------ */
 
 static uint32_t count_shards(const struct worker *worker, enum shard_state state)
 {
@@ -275,8 +271,7 @@ static bool balance_shards(struct worker *worker, struct err *err)
     return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err);
 }
 
-/* --- connections
- * --------------------------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------- */
 
 /* Everything in hand is the broker's again; the locks that are left are given up on the way back.
  */
@@ -378,9 +373,7 @@ static void show_redis(const struct worker *worker)
     health_set(HEALTH_REDIS, seen_state(worker->seen) == SEEN_UP ? HEALTH_UP : HEALTH_DOWN);
 }
 
-/* --- the turn
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the turn ---------------------------------------------------------------------------- */
 
 static bool turn(struct worker *worker, struct err *err)
 {

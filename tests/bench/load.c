@@ -33,9 +33,7 @@ static struct err err;
 static struct arena arena;
 static struct names names;
 
-/* --- topology
- * ------------------------------------------------------------------------------------------------
- */
+/* --- topology ---------------------------------------------------------------------------- */
 
 static void topology(void)
 {
@@ -60,8 +58,7 @@ static void topology(void)
     bench_check(topology_apply(url, &results, TOPOLOGY_DECLARE, &err), &err);
 }
 
-/* --- publishing
- * ---------------------------------------------------------------------------------------------- */
+/* --- publishing -------------------------------------------------------------------------- */
 
 struct load {
     struct publisher *publisher;
@@ -148,9 +145,7 @@ static void publish(uint32_t count, bool opening, bool reply)
     codec_close(load.codec);
 }
 
-/* --- waiting
- * -------------------------------------------------------------------------------------------------
- */
+/* --- waiting ----------------------------------------------------------------------------- */
 
 static void sample_keep(const char *queue, const struct delivery *delivery)
 {

@@ -75,9 +75,7 @@ static uint32_t read_new(void)
     return total;
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- writing ----------------------------------------------------------------------------- */
 
 static void append(const struct outbox_row *rows, uint32_t count, struct answers *answers)
 {
@@ -156,9 +154,7 @@ static void a_page_ends_where_a_large_row_might_not_fit(void **state)
     assert_true(pages >= 4);
 }
 
-/* --- what is new
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- what is new ------------------------------------------------------------------------- */
 
 static void rows_that_commit_late_are_not_lost(void **state)
 {
@@ -286,9 +282,7 @@ static void a_few_new_rows_are_found_at_once_among_many(void **state)
     assert_true(many_us < 10 * few_us);
 }
 
-/* --- the lead
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- the lead ---------------------------------------------------------------------------- */
 
 static void one_leads_and_its_successor_goes_on_from_there(void **state)
 {
@@ -394,9 +388,7 @@ static void after_a_restore_rows_are_new_or_published_as_was_asked(void **state)
     assert_int_equal(read_new(), 1);
 }
 
-/* --- rotation
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- rotation ---------------------------------------------------------------------------- */
 
 static bool rotate(void)
 {

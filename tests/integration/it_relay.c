@@ -49,8 +49,7 @@ static const struct statement SLOT = {"it_slot", "SELECT slot::bigint FROM outbo
 static const struct statement EPOCH = {"it_epoch",
                                        "SELECT COALESCE(max(epoch), 0) FROM outbox_cursor"};
 
-/* --- the relay's process
- * ------------------------------------------------------------------------------------------- */
+/* --- the relay's process ----------------------------------------------------------------- */
 
 static void set_environment(const char *more)
 {
@@ -128,9 +127,7 @@ static bool servers(const char *command)
     return system(text) == 0;
 }
 
-/* --- what arrives
- * --------------------------------------------------------------------------------------------------
- */
+/* --- what arrives ------------------------------------------------------------------------ */
 
 static void consumer_begin(void)
 {
@@ -202,9 +199,7 @@ static void receive_for(uint32_t ms)
     while (clock_monotonic_ms() < end_ms) receive(50);
 }
 
-/* --- each test
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- each test --------------------------------------------------------------------------- */
 
 static int set_up(void **state)
 {
@@ -478,8 +473,7 @@ static void a_broker_that_restarts_is_waited_for(void **state)
     relay_stop(0);
 }
 
-/* --- what it tells of itself
- * --------------------------------------------------------------------------------------- */
+/* --- what it tells of itself ------------------------------------------------------------- */
 
 static uint16_t free_port(void)
 {

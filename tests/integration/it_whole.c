@@ -46,9 +46,7 @@ static uint32_t total(void)
     return given == NULL ? 20000 : (uint32_t)strtoul(given, NULL, 10);
 }
 
-/* --- what goes in
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- what goes in ------------------------------------------------------------------------ */
 
 struct publishing {
     uint32_t first, last; /* the messages that are this thread's */
@@ -180,9 +178,7 @@ static void *publish(void *context)
     return NULL;
 }
 
-/* --- who dies
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- who dies ---------------------------------------------------------------------------- */
 
 static const char *const PROGRAMS[PROCESSES][2] = {{"ledger-worker", "worker-1"},
                                                    {"ledger-relay", "relay-1"},
@@ -211,9 +207,7 @@ static void kill_next(void)
     processes[i] = process_start(PROGRAMS[i][0], PROGRAMS[i][1]);
 }
 
-/* --- replies
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- replies ----------------------------------------------------------------------------- */
 
 static struct codec *codec;
 static struct arena scratch;
@@ -256,9 +250,7 @@ static void take_reply(void *context, const struct delivery *delivery)
                  result_word(reply.result));
 }
 
-/* --- events
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------------------ */
 
 struct history {
     int64_t last_seq;
@@ -303,9 +295,7 @@ static void take_event(void *context, const struct delivery *delivery)
     told.seen++;
 }
 
-/* --- what is left behind
- * ------------------------------------------------------------------------------------------------
- */
+/* --- what is left behind ----------------------------------------------------------------- */
 
 static const struct statement OUTCOMES = {"whole_outcomes", "SELECT count(*) FROM journal"};
 static const struct statement SIDES = {"whole_sides",

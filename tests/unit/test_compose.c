@@ -41,9 +41,7 @@ static const struct account ACCOUNTS[] = {
      .kind = ACCOUNT_SYSTEM},
 };
 
-/* --- a batch
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- a batch ----------------------------------------------------------------------------- */
 
 static const struct properties_out USUAL = {.content_type = WIRE_TEXT("application/msgpack"),
                                             .message_id = WIRE_TEXT("key-1"),
@@ -128,8 +126,7 @@ static void run(uint32_t expected)
     assert_int_equal(rows_count, expected);
 }
 
-/* --- what is in a row
- * ---------------------------------------------------------------------------------------------- */
+/* --- what is in a row -------------------------------------------------------------------- */
 
 static struct event event_of(const struct outbox_row *row, enum encoding encoding)
 {
@@ -201,9 +198,7 @@ static int64_t timestamp_of(const struct outbox_row *row)
     return seconds;
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- events ------------------------------------------------------------------------------ */
 
 static const struct command DEPOSIT = {
     .type = COMMAND_DEPOSIT, .account = WIRE_TEXT("alice"), .amount = {.value = 250}};
@@ -462,9 +457,7 @@ static void a_reply_alone_is_the_same(void **state)
     assert_false(owed);
 }
 
-/* --- dead letters
- * --------------------------------------------------------------------------------------------------
- */
+/* --- dead letters ------------------------------------------------------------------------ */
 
 static void what_is_no_command_owes_a_dead_letter_and_a_reply(void **state)
 {
@@ -617,9 +610,7 @@ static void what_cannot_be_kept_is_dead_lettered_without(void **state)
     }
 }
 
-/* --- limits
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- limits ------------------------------------------------------------------------------ */
 
 static void a_full_arena_is_an_answer(void **state)
 {

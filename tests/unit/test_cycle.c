@@ -54,9 +54,7 @@ static bool fails(struct err *err)
     return true;
 }
 
-/* --- messages
- * -------------------------------------------------------------------------------------------------
- */
+/* --- messages ---------------------------------------------------------------------------- */
 
 /* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before
  * it. */
@@ -88,9 +86,7 @@ static void make_message(uint32_t i)
     if (i == MALFORMED) message->body.size--;
 }
 
-/* --- the broker
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the broker -------------------------------------------------------------------------- */
 
 static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_t max,
                   struct arena *arena, uint32_t *count, struct err *err)
@@ -151,9 +147,7 @@ static void lose_link(void)
     for (uint32_t i = 0; i < MESSAGES; i++) world.messages[i].unacked = false;
 }
 
-/* --- the database
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the database ------------------------------------------------------------------------ */
 
 static struct stored *find(const struct uuid *digest)
 {
@@ -256,8 +250,7 @@ static void abandon(void *context)
     (void)context;
 }
 
-/* --- Redis, and the way past the outbox
- * ------------------------------------------------------------------------- */
+/* --- Redis, and the way past the outbox -------------------------------------------------- */
 
 static void lookup(void *context, struct batch *batch)
 {
@@ -312,9 +305,7 @@ static const struct cycle_io IO = {.fetch = fetch,
                                    .ack = ack,
                                    .report = report};
 
-/* --- one run
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- one run ----------------------------------------------------------------------------- */
 
 static void begin(void)
 {

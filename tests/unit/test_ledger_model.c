@@ -47,8 +47,7 @@ static uint32_t key_of[COMMANDS];
 static int64_t deadline_of[COMMANDS];
 static struct verdict wanted[COMMANDS], given[COMMANDS];
 
-/* --- random commands
- * ------------------------------------------------------------------------------------------- */
+/* --- random commands --------------------------------------------------------------------- */
 
 static uint32_t dice(uint32_t sides)
 {
@@ -100,9 +99,7 @@ static bool same_command(uint32_t i, uint32_t j)
     return uuid_compare(&a, &b) == 0;
 }
 
-/* --- the model
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the model --------------------------------------------------------------------------- */
 
 static int find(struct text id)
 {
@@ -196,8 +193,7 @@ static void model_run(struct book *book)
     }
 }
 
-/* --- the ledger, with a store that is two arrays
- * ------------------------------------------------------------------- */
+/* --- the ledger, with a store that is two arrays ----------------------------------------- */
 
 static struct stored {
     bool known;
@@ -290,9 +286,7 @@ static void ledger_run(struct book *book, uint32_t batch_most)
     }
 }
 
-/* --- the comparison
- * -----------------------------------------------------------------------------------------------
- */
+/* --- the comparison ---------------------------------------------------------------------- */
 
 static void compare(uint32_t seed, const char *how, const struct book *model,
                     const struct book *ledger)

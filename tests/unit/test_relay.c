@@ -58,9 +58,7 @@ static bool fails(bool *late, struct err *err)
     return !err_set(err, ERR_RETRY, "injected");
 }
 
-/* --- the database
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the database ------------------------------------------------------------------------ */
 
 static uint32_t tick_of(const char *snapshot)
 {
@@ -147,9 +145,7 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
     return !failed;
 }
 
-/* --- the broker
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- the broker -------------------------------------------------------------------------- */
 
 static uint32_t io_room(void *context)
 {
@@ -240,9 +236,7 @@ static const struct relay_io IO = {.snapshot = io_snapshot,
                                    .poll = io_poll,
                                    .save = io_save};
 
-/* --- one run
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- one run ----------------------------------------------------------------------------- */
 
 static void begin(uint32_t seed)
 {
