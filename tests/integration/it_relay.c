@@ -239,12 +239,6 @@ static void delete_queue(struct link *link, const char *queue)
     must(link_answered(link, amqp_get_rpc_reply(link->state), ERR_FATAL, &err, "delete"));
 }
 
-static void delete_exchange(struct link *link, const char *exchange)
-{
-    (void)amqp_exchange_delete(link->state, LINK_CHANNEL, amqp_cstring_bytes(exchange), false);
-    must(link_answered(link, amqp_get_rpc_reply(link->state), ERR_FATAL, &err, "delete"));
-}
-
 static struct link *link_begin(void)
 {
     struct link_options wanted = {amqp_url, "it_relay", 0, 5000};
@@ -267,12 +261,9 @@ static int tear_down(void **state)
     db_close(writer);
     link = link_begin();
     delete_queue(link, sink_queue);
+    /* The rest stays. A queue that dead-letters at least once, deleted just after RabbitMQ
+     * recovered it, can end the supervisor of all such queues (rabbitmq-server issue 16652). */
     delete_queue(link, names.dlq);
-    delete_queue(link, names.shard[0]);
-    delete_exchange(link, names.commands);
-    delete_exchange(link, names.spread);
-    delete_exchange(link, names.events);
-    delete_exchange(link, names.dlx);
     link_close(link);
     return 0;
 }
