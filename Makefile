@@ -1,10 +1,11 @@
 # One archive of everything that is not a main, so that a program or a test links only what it calls.
 #   make CC=clang     another compiler      make SAN=1     with ASan and UBSan      make COV=1     counting lines
+#   make BROKEN=1     able to break its promise, for the checker's own test
 CC       := gcc
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
-MODE     := $(if $(SAN),san,$(if $(COV),cov,release))
+MODE     := $(if $(SAN),san,$(if $(COV),cov,$(if $(BROKEN),broken,release)))
 BUILD    := build/$(notdir $(CC))-$(MODE)
 LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wstrict-prototypes \
@@ -20,6 +21,9 @@ override CFLAGS  += -w -fsanitize=address,undefined -fno-sanitize-recover=all -f
 override LDFLAGS += -fsanitize=address,undefined
 else
 override CFLAGS  += -D_FORTIFY_SOURCE=2
+endif
+ifdef BROKEN
+override CFLAGS  += -DLEDGER_BROKEN
 endif
 ifdef COV
 override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic

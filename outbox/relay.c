@@ -11,6 +11,7 @@
  */
 #include "outbox/relay.h"
 
+#include "base/broken.h"
 #include "base/clock.h"
 #include "base/confirms.h"
 
@@ -151,6 +152,7 @@ static bool take_confirm(struct relay *relay, const struct confirm *confirm, str
 {
     bool *is_acked = &relay->is_acked[confirm->sequence % CONFIRMS_MAX];
 
+    if (BROKEN("mark_before_confirm")) return true;
     if (confirm->sequence < relay->first || confirm->sequence >= relay->next || *is_acked)
         return err_set(err, ERR_RETRY, "could not take the confirm of message %ju: not in flight",
                        (uintmax_t)confirm->sequence);
@@ -276,7 +278,10 @@ static void sent_one(struct relay *relay, const struct outbox_row *row, uint64_t
     relay->is_reply[sequence % CONFIRMS_MAX] = row->kind == OUTBOX_REPLY;
     relay->sent_id = row->id;
     relay->next++;
-    relay->in_flight++;
+    if (BROKEN("mark_before_confirm"))
+        relay->is_acked[sequence % CONFIRMS_MAX] = true;
+    else
+        relay->in_flight++;
 }
 
 enum send { SEND_NOW, SEND_LATER, SEND_NEVER };

@@ -82,6 +82,9 @@ struct uuid command_fingerprint(const struct command *command);
 /* SHA-256 cut to 16 bytes over the length-prefixed caller and key: the journal's primary key. */
 struct uuid idempotency_digest(struct text caller, struct text key);
 
+/* The same over the parts of a message, whatever they hold: for one that must not be decoded. */
+struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body);
+
 bool id_is_valid(struct text id);
 bool asset_is_valid(struct text code);
 /* 1 to NAME_LENGTH_MAX bytes of UTF-8 without NUL, which PostgreSQL cannot store. */

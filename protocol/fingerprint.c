@@ -98,3 +98,12 @@ struct uuid idempotency_digest(struct text caller, struct text key)
     digest_add_text(key);
     return digest_end();
 }
+
+struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body)
+{
+    digest_begin();
+    digest_add_text(message_id);
+    digest_add_text(correlation_id);
+    digest_add(body.data, body.size);
+    return digest_end();
+}

@@ -145,3 +145,14 @@ void request_decode(struct codec *codec, const struct incoming *incoming,
     assert(is_command == (out->fault == RESULT_APPLIED));
     if (!is_storable(out->properties.reply_to)) out->properties.reply_to = (struct text){0};
 }
+
+void request_set_aside(const struct incoming *incoming, enum result fault,
+                       const uint8_t random[static TRACE_RANDOM_SIZE], struct request *out)
+{
+    assert(result_status(fault) == STATUS_FAILED);
+    *out = (struct request){.incoming = *incoming, .fault = fault};
+    if (!properties_parse(incoming->properties, &out->properties))
+        out->properties = (struct properties){0};
+    read_properties(out, random);
+    if (!is_storable(out->properties.reply_to)) out->properties.reply_to = (struct text){0};
+}

@@ -41,6 +41,11 @@ void request_decode(struct codec *codec, const struct incoming *incoming,
                     const uint8_t random[static TRACE_RANDOM_SIZE], struct arena *arena,
                     struct request *out);
 
+/* The same for a message whose body must not be looked at: everything but the body is read, and the
+ * fault is the given one. */
+void request_set_aside(const struct incoming *incoming, enum result fault,
+                       const uint8_t random[static TRACE_RANDOM_SIZE], struct request *out);
+
 /* RFC 3339 with zone, as 2026-11-23T07:00:00Z or ...00.123456+01:00, to microseconds since 1970. */
 MUST_CHECK bool time_parse(struct text text, int64_t *wall_us);
 

@@ -33,6 +33,7 @@ enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
     X(INSUFFICIENT_FUNDS,      REJECTED, 400, "insufficient_funds",          "the available balance is less than the amount") \
     X(OVERFLOW,                REJECTED, 400, "overflow",                    "the balance would not fit in a signed 64-bit integer") \
     X(INTERNAL,                FAILED,   500, "internal",                    "the ledger could not store this command; it was dead-lettered") \
+    X(CRASHED_WORKER,          FAILED,   500, "crashed_worker",          "workers died over this command; it was dead-lettered") \
     X(APPLIED,                 APPLIED,  200, "",                            "applied")
 /* clang-format on */
 

@@ -6,6 +6,7 @@
  */
 #include "worker/cycle.h"
 
+#include "base/broken.h"
 #include "base/clock.h"
 
 #include <assert.h>
@@ -18,6 +19,7 @@ enum {
     /* Decoded commands, accounts, parameters and messages of one batch; a batch that needs more is
        halved. */
     SCRATCH_SIZE = 32 << 20,
+    SUSPECT_DELIVERIES = 2, /* x-delivery-count: what was in flight beside the culprit has it too */
 };
 
 struct cycle {
@@ -25,12 +27,15 @@ struct cycle {
     struct codec *codec;
     struct compose_options compose;
     const struct names *names;
-    uint32_t batch_max;
+    uint32_t batch_max, crash_limit;
     struct arena intake;  /* the deliveries' bytes: kept until all are settled */
     struct arena scratch; /* what was decoded from them up to `decoded`, then each attempt's own */
     size_t decoded;
-    uint32_t count;   /* deliveries in hand */
-    uint32_t settled; /* the first of them, already acknowledged */
+    uint32_t count;    /* deliveries in hand */
+    uint32_t settled;  /* the first of them, already acknowledged */
+    uint32_t prepared; /* up to here they are decoded: the deliveries of one part */
+    bool suspected;    /* that part is one suspect */
+    struct uuid suspect;
     struct delivery deliveries[BATCH_COMMANDS_MAX];
     struct request requests[BATCH_COMMANDS_MAX];
     struct work works[BATCH_COMMANDS_MAX];
@@ -48,6 +53,7 @@ bool cycle_open(struct cycle **out, const struct cycle_options *options, struct 
     cycle->io = options->io;
     cycle->names = options->names;
     cycle->batch_max = options->batch_max;
+    cycle->crash_limit = options->crash_limit;
     cycle->compose = (struct compose_options){.names = options->names,
                                               .event_encoding = options->event_encoding};
     return codec_open(&cycle->codec, err) && arena_open(&cycle->intake, INTAKE_SIZE, err) &&
@@ -72,6 +78,7 @@ void cycle_drop(struct cycle *cycle)
 {
     cycle->count = 0;
     cycle->settled = 0;
+    cycle->prepared = 0;
 }
 
 static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
@@ -82,9 +89,34 @@ static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
 
 /* --- taking what has arrived ------------------------------------------------------------- */
 
-static void decode_one(struct cycle *cycle, const struct delivery *delivery,
-                       struct request *request, struct work *work)
+static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
 {
+    cycle_drop(cycle);
+    arena_reset(&cycle->intake);
+    if (!cycle->io->fetch(cycle->io->context, wait_ms, cycle->deliveries, cycle->batch_max,
+                          &cycle->intake, &cycle->count, err)) {
+        cycle->count = 0;
+        return false;
+    }
+    assert(cycle->count <= cycle->batch_max);
+    return true;
+}
+
+/* --- preparing a part: a suspect, or all up to the next one ------------------------------- */
+
+static bool is_suspect(const struct cycle *cycle, uint32_t i, struct properties *properties)
+{
+    const struct delivery *delivery = &cycle->deliveries[i];
+
+    return delivery->redelivered && properties_parse(delivery->properties, properties) &&
+           properties->delivery_count >= SUSPECT_DELIVERIES;
+}
+
+/* unread: its body has killed enough processes. */
+static void prepare_one(struct cycle *cycle, uint32_t i, bool unread)
+{
+    const struct delivery *delivery = &cycle->deliveries[i];
+    struct request *request = &cycle->requests[i];
     struct incoming incoming = {.exchange = delivery->exchange,
                                 .routing_key = delivery->routing_key,
                                 .queue = text_of(cycle->names->shard[delivery->queue]),
@@ -97,52 +129,76 @@ static void decode_one(struct cycle *cycle, const struct delivery *delivery,
 
     assert(delivery->queue < cycle->names->shards);
     random_bytes(random, sizeof random);
-    request_decode(cycle->codec, &incoming, random, &cycle->scratch, request);
-    *work =
+    if (BROKEN("killed_by_a_message") && !unread) broken_die_of(incoming.body);
+    if (unread)
+        request_set_aside(&incoming, RESULT_CRASHED_WORKER, random, request);
+    else
+        request_decode(cycle->codec, &incoming, random, &cycle->scratch, request);
+    cycle->works[i] =
         (struct work){.request = request,
                       .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random + TRACE_RANDOM_SIZE),
                       .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
 }
 
-static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
+/* Noted before it is touched, so that the note outlives what touching it may do. */
+static bool prepare_suspect(struct cycle *cycle, const struct properties *properties,
+                            struct err *err)
 {
-    cycle_drop(cycle);
-    arena_reset(&cycle->intake);
-    arena_reset(&cycle->scratch);
-    if (!cycle->io->fetch(cycle->io->context, wait_ms, cycle->deliveries, cycle->batch_max,
-                          &cycle->intake, &cycle->count, err)) {
-        cycle->count = 0;
-        return false;
-    }
-    assert(cycle->count <= cycle->batch_max);
-    for (uint32_t i = 0; i < cycle->count; i++)
-        decode_one(cycle, &cycle->deliveries[i], &cycle->requests[i], &cycle->works[i]);
+    uint32_t times = 0, i = cycle->settled;
+
+    cycle->suspect = message_digest(properties->message_id, properties->correlation_id,
+                                    cycle->deliveries[i].body);
+    if (!cycle->io->suspect(cycle->io->context, &cycle->suspect, &times, err)) return false;
+    prepare_one(cycle, i, times > cycle->crash_limit);
+    cycle->prepared = i + 1;
     return true;
 }
 
-/* --- what Redis knows is answered at once ------------------------------------------------ */
+static void prepare_until_suspect(struct cycle *cycle)
+{
+    struct properties ignored;
+    uint32_t i = cycle->settled;
+
+    do prepare_one(cycle, i++, false);
+    while (i < cycle->count && !is_suspect(cycle, i, &ignored));
+    cycle->prepared = i;
+}
 
 /* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, the
  * reply goes the long way, through the outbox. */
-static bool answer_known(struct cycle *cycle, struct err *err)
+static void answer_known(struct cycle *cycle)
 {
-    struct batch batch = batch_of(cycle, 0, cycle->count);
-    uint32_t count = 0;
+    uint32_t from = cycle->settled, rows = 0;
+    struct batch batch = batch_of(cycle, from, cycle->prepared - from);
+    struct err ignored = {0};
 
     cycle->io->lookup(cycle->io->context, &batch);
-    for (uint32_t i = 0; i < cycle->count; i++) {
-        struct work *work = &cycle->works[i];
+    for (uint32_t i = 0; i < batch.works_count; i++) {
+        struct work *work = &batch.works[i];
         bool owed = false;
         if (work->origin != ORIGIN_CACHED) continue;
-        if (!compose_reply(&batch, work, &cycle->compose, cycle->codec, &cycle->rows[count], &owed,
-                           err))
-            return false;
-        if (owed) count++;
+        if (!compose_reply(&batch, work, &cycle->compose, cycle->codec, &cycle->rows[rows], &owed,
+                           &ignored))
+            continue; /* too large for the arena now: compose_rows will see it again, alone */
+        if (owed) rows++;
         work->answered = true;
     }
     cycle->decoded = cycle->scratch.used;
-    if (count == 0 || cycle->io->answer(cycle->io->context, cycle->rows, count)) return true;
-    for (uint32_t i = 0; i < cycle->count; i++) cycle->works[i].answered = false;
+    if (rows == 0 || cycle->io->answer(cycle->io->context, cycle->rows, rows)) return;
+    for (uint32_t i = 0; i < batch.works_count; i++) batch.works[i].answered = false;
+}
+
+static bool prepare(struct cycle *cycle, struct err *err)
+{
+    struct properties properties;
+
+    arena_reset(&cycle->scratch);
+    cycle->suspected = is_suspect(cycle, cycle->settled, &properties);
+    if (!cycle->suspected)
+        prepare_until_suspect(cycle);
+    else if (!prepare_suspect(cycle, &properties, err))
+        return false;
+    answer_known(cycle);
     return true;
 }
 
@@ -178,6 +234,7 @@ static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, stru
             return false;
     uint32_t last = end;
     while (last > from && cycle->deliveries[last - 1].oversized) last--;
+    if (BROKEN("ack_before_commit")) last = from;
     if (last > from && !cycle->io->ack(cycle->io->context, cycle->deliveries[last - 1].tag, err))
         return false;
     cycle->settled = end;
@@ -211,18 +268,29 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
     return run(cycle, from, 1, err);
 }
 
+/* One part: a suspect alone, or all up to the next one. */
+static bool run_part(struct cycle *cycle, struct err *err)
+{
+    if (cycle->prepared == cycle->settled) {
+        if (!prepare(cycle, err)) return false;
+        if (BROKEN("ack_before_commit") &&
+            !cycle->io->ack(cycle->io->context, cycle->deliveries[cycle->prepared - 1].tag, err))
+            return false;
+    }
+    if (!run(cycle, cycle->settled, cycle->prepared - cycle->settled, err)) return false;
+    if (cycle->suspected) cycle->io->acquit(cycle->io->context, &cycle->suspect);
+    return true;
+}
+
 bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
                 struct err *err)
 {
     *taken = 0;
     *empty = false;
-    if (!cycle_holds(cycle)) {
-        if (!take(cycle, wait_ms, err)) return false;
-        *empty = cycle->count == 0;
-        if (*empty) return true;
-        if (!answer_known(cycle, err)) return false;
-    }
-    if (!run(cycle, cycle->settled, cycle->count - cycle->settled, err)) return false;
+    if (!cycle_holds(cycle) && !take(cycle, wait_ms, err)) return false;
+    *empty = cycle->count == 0;
+    while (cycle_holds(cycle))
+        if (!run_part(cycle, err)) return false;
     *taken = cycle->count;
     cycle_drop(cycle);
     return true;

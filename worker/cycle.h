@@ -7,8 +7,11 @@
  * committed;
  *          2. a batch that failed for a passing reason stays in hand and is run again, whole;
  *          3. one bad command does not hold up the others: the batch is halved until it stands
- * alone, and it is dead-lettered through the outbox. A crash anywhere is repaired by the redelivery
- * that follows, because the key in the journal decides.
+ * alone, and it is dead-lettered through the outbox;
+ *          4. a message that kills the process takes no other along: one that came back twice
+ * without being settled is a suspect, decided alone, and noted in the database before it is
+ * touched; when so many processes have died over it, it is dead-lettered unread. A crash anywhere
+ * is repaired by the redelivery that follows, because the key in the journal decides.
  */
 #ifndef WORKER_CYCLE_H
 #define WORKER_CYCLE_H
@@ -34,6 +37,9 @@ struct cycle_io {
     /* consumer_reject; consumer_ack with multiple */
     bool (*reject)(void *context, uint64_t tag, struct err *err);
     bool (*ack)(void *context, uint64_t tag, struct err *err);
+    /* suspect_begin; suspect_settle, which cannot fail */
+    bool (*suspect)(void *context, const struct uuid *digest, uint32_t *times, struct err *err);
+    void (*acquit)(void *context, const struct uuid *digest);
     /* Logs and counts what was settled: cannot fail. */
     void (*report)(void *context, const struct batch *batch);
 };
@@ -44,7 +50,8 @@ struct cycle_options {
     const struct cycle_io *io;
     const struct names *names;
     enum encoding event_encoding;
-    uint32_t batch_max; /* deliveries, at most BATCH_COMMANDS_MAX */
+    uint32_t batch_max;   /* deliveries, at most BATCH_COMMANDS_MAX */
+    uint32_t crash_limit; /* so many processes may die over a suspect */
 };
 
 MUST_CHECK bool cycle_open(struct cycle **out, const struct cycle_options *options,

@@ -17,6 +17,7 @@ static struct {
     char labels[COMMANDS_COUNT + 1][RESULTS_COUNT][LABELS_SIZE];
     struct metric *commands[COMMANDS_COUNT + 1][RESULTS_COUNT];
     struct metric *repeats, *dead_letters, *redelivered, *malformed_traces;
+    struct metric *suspects;
     struct metric *batch_seconds, *batches, *shards;
     struct metric *transient[3];
     struct metric *lookups[3];
@@ -51,6 +52,9 @@ void report_open(enum report_level level)
                                          "Messages dead-lettered by this worker.", NULL);
     state.redelivered = metric_register(METRIC_COUNTER, "ledger_redeliveries_total",
                                         "Messages that the broker had delivered before.", NULL);
+    state.suspects = metric_register(
+        METRIC_COUNTER, "ledger_suspects_total",
+        "Messages decided alone, because they had come back twice without being settled.", NULL);
     state.malformed_traces =
         metric_register(METRIC_COUNTER, "ledger_malformed_traceparents_total",
                         "Messages whose traceparent was malformed: a new trace began.", NULL);
@@ -133,6 +137,12 @@ void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_u
 void report_shards(uint32_t owned)
 {
     metric_set(state.shards, owned);
+}
+
+void report_suspect(uint32_t times)
+{
+    metric_add(state.suspects, 1);
+    if (times > 1) log_warn("%u workers have died over the next message", times - 1);
 }
 
 void report_transient(const char *dependency)

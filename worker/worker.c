@@ -23,6 +23,7 @@
 #include "worker/cycle.h"
 #include "worker/report.h"
 #include "worker/shards_pg.h"
+#include "worker/suspect_pg.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -58,6 +59,7 @@ struct worker {
     enum shard_state shards[SHARDS_MAX];
     uint32_t leaving_left; /* deliveries that may still be of a leaving shard */
     struct survey survey;
+    struct uuid process; /* this one, among those that may have died over a message */
 };
 
 /* --- the cycle's edges ------------------------------------------------------------------- */
@@ -128,6 +130,22 @@ static bool io_ack(void *context, uint64_t tag, struct err *err)
     return !worker->consumer_broken;
 }
 
+static bool io_suspect(void *context, const struct uuid *digest, uint32_t *times, struct err *err)
+{
+    struct worker *worker = context;
+    if (!suspect_begin(worker->db, &worker->process, digest, times, err)) return false;
+    report_suspect(*times);
+    return true;
+}
+
+/* A note that stays although its message is settled does no harm. */
+static void io_acquit(void *context, const struct uuid *digest)
+{
+    struct worker *worker = context;
+    struct err ignored = {0};
+    if (!suspect_settle(worker->db, digest, &ignored)) query_abandon(worker->db);
+}
+
 static void io_report(void *context, const struct batch *batch)
 {
     struct worker *worker = context;
@@ -150,7 +168,8 @@ static bool open_parts(struct worker *worker, struct err *err)
     struct cycle_options cycle = {.io = &worker->io,
                                   .names = &worker->names,
                                   .event_encoding = (enum encoding)settings->event_encoding,
-                                  .batch_max = settings->batch_max};
+                                  .batch_max = settings->batch_max,
+                                  .crash_limit = settings->crash_limit};
 
     return names_make(&worker->names, settings->prefix, settings->shards, err) &&
            codec_open(&worker->codec, err) && seen_open(&worker->seen, &seen, err) &&
@@ -165,6 +184,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
     *out = worker;
     if (worker == NULL) return err_set(err, ERR_FATAL, "could not open worker: out of memory");
     worker->settings = settings;
+    random_bytes(&worker->process, sizeof worker->process);
     worker->backoff = (struct backoff){.first_ms = 100, .most_ms = 5000};
     worker->io = (struct cycle_io){.context = worker,
                                    .fetch = io_fetch,
@@ -176,6 +196,8 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
                                    .abandon = io_abandon,
                                    .reject = io_reject,
                                    .ack = io_ack,
+                                   .suspect = io_suspect,
+                                   .acquit = io_acquit,
                                    .report = io_report};
     health_require(HEALTH_POSTGRES);
     health_require(HEALTH_RABBITMQ);
@@ -268,7 +290,7 @@ static bool balance_shards(struct worker *worker, struct err *err)
     report_shards(own);
     if (worker->shards[0] != SHARD_OURS) return true;
     uint32_t rolled = 0; /* the owner of the first shard keeps the house */
-    return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err);
+    return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err) && suspect_clean(worker->db, err);
 }
 
 /* --- connections ------------------------------------------------------------------------- */

@@ -3,22 +3,35 @@
  * which the n-th call fails, for every n: once, or from then on for a while; before it took effect,
  * or after. However it fails, in the end every message is acknowledged, each key has one outcome,
  * the balances are what the commands say, and no message was acknowledged before its outcome, or
- * its dead letter, had committed.
+ * its dead letter, had committed. And a message that kills the process, which is a longjmp here.
  */
 #include "tests/test.h"
 #include "worker/cycle.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MESSAGES = 40, ACCOUNTS = 4, POISON = 17, MALFORMED = 23, OVERSIZED = 31, BATCH = 16 };
+enum {
+    MESSAGES = 40,
+    ACCOUNTS = 4,
+    DEADLY = 11,
+    POISON = 17,
+    MALFORMED = 23,
+    OVERSIZED = 31,
+    BATCH = 16,
+    CRASH_LIMIT = 3,
+};
 
 struct message {
     struct bytes properties, body;
     char key[24];
     bool acked, rejected, unacked, committed;
     uint32_t replies, dead_letters;
+    uint32_t returns; /* x-delivery-count */
+    struct uuid noted;
+    uint32_t notes;
 };
 
 struct stored {
@@ -41,6 +54,8 @@ static struct {
     bool fail_late; /* a commit fails after it took effect */
     bool fault_met, link_lost;
     bool knows; /* Redis answers repeats */
+    bool kills; /* whoever decides DEADLY dies */
+    jmp_buf dead;
 } world;
 
 static const char *const IDS[ACCOUNTS] = {"alice", "bob", "carol", "dave"};
@@ -93,7 +108,6 @@ static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_
 {
     (void)context;
     (void)wait_ms;
-    (void)arena;
     *count = 0;
     world.link_lost = fails(err);
     if (world.link_lost) return false;
@@ -101,11 +115,17 @@ static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_
         struct message *message = &world.messages[i];
         if (message->acked || message->rejected || message->unacked) continue;
         message->unacked = true;
+        struct header header = {TEXT_LITERAL("x-delivery-count"), {0}, message->returns, true};
+        struct bytes properties = message->properties;
+        if (message->returns > 0)
+            assert_true(
+                properties_extend(message->properties, &header, 1, false, arena, &properties));
         out[(*count)++] =
             (struct delivery){.tag = i + 1,
                               .exchange = TEXT_LITERAL("ledger.commands"),
                               .routing_key = TEXT_LITERAL("x"),
-                              .properties = message->properties,
+                              .properties = properties,
+                              .redelivered = message->returns > 0,
                               .body = i == OVERSIZED ? (struct bytes){0} : message->body,
                               .body_size = message->body.size,
                               .oversized = i == OVERSIZED};
@@ -160,6 +180,10 @@ static bool load(void *context, struct batch *batch, struct err *err)
 {
     (void)context;
     if (fails(err)) return false;
+    for (uint32_t i = 0; world.kills && i < batch->works_count; i++)
+        if (text_equal(batch->works[i].request->key, text_of(world.messages[DEADLY].key)) &&
+            batch->works[i].origin == ORIGIN_NONE)
+            longjmp(world.dead, 1);
     batch->assets = &world.asset;
     batch->assets_count = 1;
     batch->now_us = 1;
@@ -294,6 +318,28 @@ static void report(void *context, const struct batch *batch)
     (void)batch;
 }
 
+static bool suspect(void *context, const struct uuid *digest, uint32_t *times, struct err *err)
+{
+    (void)context;
+    if (fails(err)) return false;
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        struct message *message = &world.messages[i];
+        if (message->notes > 0 && uuid_compare(&message->noted, digest) != 0) continue;
+        message->noted = *digest;
+        *times = ++message->notes;
+        return true;
+    }
+    return err_set(err, ERR_FATAL, "more suspects than messages");
+}
+
+static void acquit(void *context, const struct uuid *digest)
+{
+    (void)context;
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        if (world.messages[i].notes > 0 && uuid_compare(&world.messages[i].noted, digest) == 0)
+            world.messages[i].notes = 0;
+}
+
 static const struct cycle_io IO = {.fetch = fetch,
                                    .lookup = lookup,
                                    .remember = remember,
@@ -303,6 +349,8 @@ static const struct cycle_io IO = {.fetch = fetch,
                                    .abandon = abandon,
                                    .reject = reject,
                                    .ack = ack,
+                                   .suspect = suspect,
+                                   .acquit = acquit,
                                    .report = report};
 
 /* --- one run ----------------------------------------------------------------------------- */
@@ -371,21 +419,26 @@ static void publish_again(void)
     }
 }
 
-static void run(uint32_t fail_at, uint32_t fail_for, bool late, bool knows)
+static struct cycle *new_cycle(void)
 {
-    static const struct names *names;
-    static struct names made;
-    struct cycle_options options = {.io = &IO, .batch_max = BATCH};
+    static struct names names;
+    struct cycle_options options = {
+        .io = &IO, .names = &names, .batch_max = BATCH, .crash_limit = CRASH_LIMIT};
     struct cycle *cycle;
     struct err err = {0};
 
-    if (names == NULL) assert_true(names_make(&made, "ledger", 1, &err));
-    names = &made;
-    options.names = names;
+    assert_true(names_make(&names, "ledger", 1, &err));
+    assert_true(cycle_open(&cycle, &options, &err));
+    return cycle;
+}
+
+static void run(uint32_t fail_at, uint32_t fail_for, bool late, bool knows)
+{
+    struct cycle *cycle = new_cycle();
+
     world.fail_at = UINT32_MAX;
     world.knows = knows;
     begin();
-    assert_true(cycle_open(&cycle, &options, &err));
     if (knows) { /* the faults then hit answers from Redis */
         settle_all(cycle, 0);
         publish_again();
@@ -436,6 +489,41 @@ static void without_a_fault_each_is_answered_once(void **state)
     for (uint32_t i = 0; i < MESSAGES; i++) assert_int_equal(world.messages[i].replies, 1);
 }
 
+/* The broker gets everything in flight back, and counts it; nobody attends to it. */
+static void a_deadly_message_takes_no_other_along(void **state)
+{
+    static struct cycle *volatile cycle; /* outlive the jumps */
+    static volatile uint32_t deaths;
+
+    (void)state;
+    world.fail_at = UINT32_MAX;
+    world.kills = true;
+    begin();
+    deaths = 0;
+    cycle = new_cycle();
+    if (setjmp(world.dead) != 0) {
+        deaths++;
+        if (deaths > 100) fail_msg("it goes on and on");
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            world.messages[i].returns += world.messages[i].unacked;
+        lose_link();
+        cycle_close(cycle);
+        cycle = new_cycle();
+    }
+    settle_all(cycle, 0);
+    cycle_close(cycle);
+    world.kills = false;
+    assert_int_equal(deaths, 2 + CRASH_LIMIT);
+    for (uint32_t i = 0; i < world.journal_count; i++) assert_int_equal(world.journal[i].times, 1);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        const struct message *message = &world.messages[i];
+        bool dead = i == DEADLY || i == POISON || i == MALFORMED;
+        assert_int_equal(message->dead_letters, dead ? 1 : 0);
+        assert_true(message->replies >= 1);
+        assert_int_equal(message->notes, 0);
+    }
+}
+
 static int open_world(void **state)
 {
     struct err err = {0};
@@ -458,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_fault_each_is_answered_once),
         cmocka_unit_test(every_call_fails_in_turn),
+        cmocka_unit_test(a_deadly_message_takes_no_other_along),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -33,6 +33,7 @@ static const struct {
     {RESULT_INSUFFICIENT_FUNDS,    "insufficient_funds",          STATUS_REJECTED, 400},
     {RESULT_OVERFLOW,              "overflow",                    STATUS_REJECTED, 400},
     {RESULT_INTERNAL,              "internal",                    STATUS_FAILED,   500},
+    {RESULT_CRASHED_WORKER,        "crashed_worker",              STATUS_FAILED,   500},
     {RESULT_APPLIED,               "",                            STATUS_APPLIED,  200},
 };
 /* clang-format on */
