@@ -8,9 +8,16 @@
  *   unbalanced      all accounts and the world do not sum to zero; an account is not the sum of
  *                   its postings
  *   gap             an account's sequence numbers are not 1, 2, 3, ..., or its balances no chain
- *   order           an account's events out of order, apart from repeats of the same message_id
+ *   order           an account's events out of order, apart from repeats of the same message_id;
+ *                   its commands decided in another order than they were published in
  *   silent          an outcome without its reply (where the message was confirmed) or its events
  *   dead_letter     a malformed message not in the dead letters; another one in them
+ *   untrue          an outcome that no message asked for; an event or a malformed message's reply
+ *                   that tells what did not happen
+ *
+ * Every numbered account is a user account, opened within the history. A key belongs to its first
+ * message if that was confirmed; else to the one that the journal names. A message that was not
+ * confirmed may be answered, and owes nothing.
  */
 #ifndef TESTS_CHAOS_CHECKER_H
 #define TESTS_CHAOS_CHECKER_H
@@ -28,6 +35,7 @@ enum promise {
     PROMISE_ORDER,
     PROMISE_SILENT,
     PROMISE_DEAD_LETTER,
+    PROMISE_UNTRUE,
     PROMISES_COUNT
 };
 

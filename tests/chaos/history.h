@@ -18,7 +18,8 @@ enum { NO_ACCOUNT = -1 }; /* the world, or nothing */
 enum sent_kind {
     SENT_FIRST,         /* the first use of its key */
     SENT_REPEAT,        /* the same command again */
-    SENT_OTHER_PAYLOAD, /* another command under the same key */
+    SENT_OTHER_PAYLOAD, /* another command under the same key, into the same queue, not before the
+                           first was confirmed or given up */
     SENT_MALFORMED,     /* no command at all: its key is its own */
 };
 
@@ -28,8 +29,8 @@ struct sent { /* message number i is sent[i]; its correlation_id is i */
     uint32_t key;
     int32_t debit, credit; /* accounts of the command; open_account: credit */
     int64_t amount;
-    bool confirmed; /* by the broker; else nobody knows whether it arrived */
-    uint64_t at_ms; /* monotonic, of the last confirm */
+    bool confirmed;                 /* by the broker; else nobody knows whether it arrived */
+    uint64_t sent_ms, confirmed_ms; /* monotonic; when it was sent first, and confirmed */
 };
 
 struct reply_seen {
@@ -60,6 +61,7 @@ struct dead_letter_seen {
 struct journal_row {
     uint32_t key;
     struct uuid id;
+    int64_t created_us; /* of the whole batch; the rows are in this order */
     enum command_type type;
     enum result result; /* RESULT_APPLIED, or the refusal */
     int32_t debit, credit;
