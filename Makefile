@@ -30,13 +30,14 @@ override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
 override LDFLAGS += --coverage
 endif
 
-MAINS    := worker/main.c outbox/main.c ledgerctl/main.c client/demo.c
+MAINS    := worker/main.c outbox/main.c dlq/main.c ledgerctl/main.c client/demo.c
 SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c dlq/*.c worker/*.c \
             client/*.c ledgerctl/*.c)) build/gen/migrations.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledgerctl ledger-demo)
+PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-dlq ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
 BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+CHAOS    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 REPLAY   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 OBJECT    = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -45,7 +46,7 @@ LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $^
 PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS)) -lpthread -lm
 
-.PHONY: help build run up down test unit integration fuzz lint format coverage bench clean objects tests
+.PHONY: help build run up down test unit integration chaos fuzz lint format coverage bench clean objects tests
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 build: setup-build ## the programs, in build/gcc-release/bin
@@ -68,6 +69,9 @@ unit: $(UNIT) ## the tests that need no server
 	@set -e; for test in $(UNIT); do $$test; done
 integration: ## the tests on real servers alone
 	@scripts/setup test && scripts/test integration
+chaos: ## faults under load, then the checker: SEED=, MINUTES=3, FAULTS=, BROKEN_WAY=all for its own test
+	@scripts/setup test && $(MAKE) --no-print-directory programs $(BUILD)/tests/chaos/chaos && \
+	 $(if $(BROKEN_WAY),$(MAKE) --no-print-directory BROKEN=1 programs && scripts/chaos broken $(filter-out all,$(BROKEN_WAY)),scripts/chaos)
 fuzz: $(FUZZERS) ## each decoder fuzzed for SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do echo "$$fuzzer"; mkdir -p $$fuzzer.corpus; \
 	 $$fuzzer -max_total_time=$(or $(SECONDS),$(FUZZ_SECONDS),60) -max_len=8192 -print_final_stats=1 -verbosity=0 \
@@ -94,6 +98,7 @@ $(ARCHIVE): $(call OBJECT,$(SRCS))
 	@ar rcs $@ $^
 $(BUILD)/bin/ledger-worker: $(call OBJECT,worker/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-relay: $(call OBJECT,outbox/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-dlq: $(call OBJECT,dlq/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledgerctl: $(call OBJECT,ledgerctl/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-demo: $(call OBJECT,client/demo.c) $(ARCHIVE)
 $(PROGRAMS):
@@ -104,6 +109,8 @@ $(UNIT): %: %.o $(ARCHIVE)
 	$(LINK) $(PURE) -lcmocka
 $(INTEGRATION): %: %.o $(ARCHIVE)
 	$(LINK) $(ALL) -lcmocka
+$(BUILD)/tests/chaos/chaos: $(CHAOS) $(ARCHIVE)
+	$(LINK) $(ALL)
 $(BENCHES): %: %.o $(ARCHIVE)
 	$(LINK) $(ALL)
 $(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)

@@ -41,7 +41,7 @@ MUST_CHECK bool consumer_open(struct consumer **out, const struct consumer_optio
  * hundred ms under load) and deliver those again. */
 void consumer_close(struct consumer *consumer);
 
-/* prefetch counts for this queue's consumer alone. */
+/* prefetch counts for this queue's consumer alone; 0: no limit. */
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once

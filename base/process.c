@@ -20,6 +20,7 @@ static const char *const SHARED[] = {
     "LEDGER_RELAY_WINDOW",    "LEDGER_OUTBOX_ROWS_MAX",  "LEDGER_OUTBOX_AGE_MAX_S",
     "LEDGER_SAVE_EVERY_MS",   "LEDGER_POLL_BUSY_MS",     "LEDGER_POLL_IDLE_MS",
     "LEDGER_READ_TIMEOUT_MS", "LEDGER_HTTP_URL",         "LEDGER_STATE_DIR",
+    "LEDGER_CRASH_LIMIT",     "LEDGER_DEAD_WATCH_S",     "LEDGER_BROKEN",
 };
 
 static void warn_unknown(const char *name)

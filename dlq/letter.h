@@ -28,13 +28,14 @@ struct letter {
     struct text type;        /* the command's word, whether known or not */
     struct text caller;      /* app_id, else the user_id it had */
     struct text key;         /* the header idempotency-key, else message_id */
-    struct text account, other_account; /* account, or from and to; of the body */
-    struct text trace_id;               /* of x-trace-id, else the 32 digits in traceparent */
+    struct text account, other_account;    /* account, or from and to; of the body */
+    struct text trace_id;                  /* of x-trace-id, else the 32 digits in traceparent */
     int64_t first_death_us, last_death_us; /* 0: unknown */
     int64_t attempts;                      /* how many times it has died, at least 1 */
     struct text own_routing_key;           /* the one it was dead-lettered with */
     struct properties parsed;
     struct bytes properties, body;
+    struct bytes decoded; /* the body as msgpack; empty when it is no well-formed value */
 };
 
 /* Everything in out points into the arena, or to where the arguments point. */

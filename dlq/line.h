@@ -6,8 +6,8 @@
  *   {"id":"1234","reason":"malformed","error":"...","command":"deposit","account":"alice",
  *    "other_account":"bob","caller":"shop","key":"k-1","trace_id":"...","first_death":"RFC 3339",
  *    "last_death":"...","attempts":1,"queue":"...","exchange":"...","routing_key":"alice",
- *    "content_type":"application/msgpack","body":{...},
- *    "own_routing_key":"alice","properties_base64":"...","body_base64":"..."}
+ *    "content_type":"application/msgpack","own_routing_key":"alice",
+ *    "body":{...},"properties_base64":"...","body_base64":"..."}
  *
  * What is empty is left out, "body" too when it is not a well-formed value.
  */
@@ -16,7 +16,7 @@
 
 #include "dlq/letter.h"
 
-/* Without the newline. with_bytes false leaves out the last three keys. False: the arena is full.
+/* Without the newline. with_bytes false leaves out the last two keys. False: the arena is full.
  */
 MUST_CHECK bool line_write(const struct letter *letter, bool with_bytes, struct arena *arena,
                            struct bytes *out);
@@ -26,7 +26,7 @@ struct line { /* what an import publishes */
     struct bytes properties, body;
 };
 /* problem gets a sentence. Properties that are unreadable are refused. */
-MUST_CHECK bool line_read(struct codec *codec, struct bytes text, struct arena *arena,
-                          struct line *out, char *problem, size_t problem_size);
+MUST_CHECK bool line_read(struct bytes text, struct arena *arena, struct line *out, char *problem,
+                          size_t problem_size);
 
 #endif

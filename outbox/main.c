@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/stop.h"
 #include "base/topology_amqp.h"
+#include "outbox/dead_watch_amqp.h"
 #include "outbox/relay_process.h"
 #include "protocol/names.h"
 
@@ -46,6 +47,8 @@ static const struct setting SETTINGS[] = {
      1, 1000, NULL, false, "wait between two looks while there is traffic"},
     {"LEDGER_POLL_IDLE_MS", SETTING_NUMBER, &values.poll_idle_ms, 0, "10",
      1, 1000, NULL, false, "the same when there is none; it grows up to this"},
+    {"LEDGER_DEAD_WATCH_S", SETTING_NUMBER, &values.dead_watch_s, 0, "15",
+     0, 86400, NULL, false, "how often the dead letters are counted; 0 never"},
     {"LEDGER_HEARTBEAT_S", SETTING_NUMBER, &values.heartbeat_s, 0, "20",
      5, 600, NULL, false, "AMQP heartbeat"},
     {"LEDGER_TIMEOUT_MS", SETTING_NUMBER, &values.timeout_ms, 0, "5000",
@@ -95,11 +98,13 @@ static bool run(struct err *err)
 {
     struct admin *admin = NULL;
     struct relay_process *process = NULL;
+    struct dead_watch *watch = NULL;
     bool ok;
 
     (void)snprintf(values.name, sizeof values.name, "ledger-relay %ld", (long)getpid());
     ok = listen_to_http(&admin, err) && relay_process_open(&process, &values, err) &&
-         serve(process, err);
+         dead_watch_open(&watch, &values, err) && serve(process, err);
+    dead_watch_close(watch);
     relay_process_close(process);
     admin_close(admin);
     return ok;

@@ -17,8 +17,10 @@
 #include "base/stop.h"
 #include "base/topology_amqp.h"
 #include "ledger/migrate_pg.h"
+#include "outbox/behind.h"
 #include "outbox/relay.h"
 #include "outbox/relay_report.h"
+#include "outbox/unpublished_pg.h"
 #include "protocol/names.h"
 #include "protocol/properties.h"
 
@@ -58,7 +60,8 @@ struct relay_process {
     struct backoff backoff;
     enum relay_dependency failing; /* whose call was made last */
     uint32_t wait_ms;
-    uint64_t rotate_at_ms, caught_up_ms, traffic_ms;
+    uint64_t rotate_at_ms, traffic_ms;
+    struct behind behind;
 };
 
 /* --- messages ---------------------------------------------------------------------------- */
@@ -139,9 +142,12 @@ static bool publish(struct relay_process *process, const struct outbox_row *row,
 static bool io_snapshot(void *context, char snapshot[static SNAPSHOT_TEXT_SIZE], struct err *err)
 {
     struct relay_process *process = context;
+    int64_t now_ms = (int64_t)clock_monotonic_ms();
 
     process->failing = RELAY_POSTGRES;
-    return outbox_snapshot(process->db, snapshot, err);
+    if (!outbox_snapshot(process->db, snapshot, err)) return false;
+    behind_follow(&process->behind, snapshot, now_ms);
+    return true;
 }
 
 static bool io_read_begin(void *context, const struct cursor *cursor, struct err *err)
@@ -232,7 +238,7 @@ bool relay_process_open(struct relay_process **out, const struct relay_settings 
     if (process == NULL) return err_set(err, ERR_FATAL, "could not open relay: out of memory");
     process->settings = settings;
     process->backoff = (struct backoff){.first_ms = 100, .most_ms = 5000};
-    process->caught_up_ms = clock_monotonic_ms();
+    behind_begin(&process->behind, (int64_t)clock_monotonic_ms());
     process->io = (struct relay_io){.context = process,
                                     .snapshot = io_snapshot,
                                     .read_begin = io_read_begin,
@@ -285,6 +291,19 @@ static bool connect_database(struct relay_process *process, struct err *err)
     return true;
 }
 
+/* Before anything that needs the broker: it may be away. */
+static bool look_behind(struct relay_process *process, struct err *err)
+{
+    struct unpublished unpublished;
+
+    if (process->leads) return true;
+    process->failing = RELAY_POSTGRES;
+    if (!unpublished_look(process->db, SINK, &unpublished, err)) return false;
+    int64_t now_ms = (int64_t)clock_monotonic_ms();
+    behind_look(&process->behind, unpublished.some, now_ms - (int64_t)unpublished.saved_ms, now_ms);
+    return true;
+}
+
 static bool apply_topology(struct relay_process *process, struct err *err)
 {
     static struct names_topology topology;
@@ -305,7 +324,6 @@ static bool take_lead(struct relay_process *process, struct err *err)
     process->failing = RELAY_POSTGRES;
     if (!outbox_lead(process->db, SINK, &process->leads, &process->leadership, err)) return false;
     if (!process->leads) {
-        process->caught_up_ms = clock_monotonic_ms(); /* that is the leader's to tell */
         clock_sleep_ms(STAND_BY_MS);
         return true;
     }
@@ -366,10 +384,10 @@ static bool rotate(struct relay_process *process, uint64_t now_ms, struct err *e
 
 static void report(struct relay_process *process)
 {
-    uint64_t behind_ms = clock_monotonic_ms() - process->caught_up_ms;
     uint32_t in_flight = process->leads ? relay_in_flight(process->relay) : 0;
 
-    relay_report_state(process->leads, process->is_blocked, in_flight, behind_ms);
+    relay_report_state(process->leads, process->is_blocked, in_flight,
+                       behind_ms(&process->behind, (int64_t)clock_monotonic_ms()));
 }
 
 static bool turn(struct relay_process *process, struct err *err)
@@ -379,12 +397,13 @@ static bool turn(struct relay_process *process, struct err *err)
     bool idle = false;
 
     if (!connect_database(process, err)) return false;
+    if (!look_behind(process, err)) return false;
     if (!apply_topology(process, err)) return false;
     if (!take_lead(process, err)) return false;
     if (!process->leads) return true;
     now_ms = clock_monotonic_ms();
     if (!relay_turn(process->relay, now_ms, process->wait_ms, &sent, &idle, err)) return false;
-    if (idle) process->caught_up_ms = now_ms;
+    behind_turn(&process->behind, relay_confirmed(process->relay)->snapshot, idle, (int64_t)now_ms);
     note_blocked(process);
     process->wait_ms = wait_next_ms(process, now_ms, idle);
     return rotate(process, now_ms, err);
@@ -401,6 +420,7 @@ bool relay_process_turn(struct relay_process *process, struct err *err)
         relay_report_transient(process->failing);
         health_set(process->failing == RELAY_POSTGRES ? HEALTH_POSTGRES : HEALTH_RABBITMQ,
                    HEALTH_DOWN);
+        if (process->leads || process->failing == RELAY_POSTGRES) behind_fail(&process->behind);
         process->topology_applied = false; /* a queue or a binding may be gone */
         disconnect(process);
     }
@@ -419,6 +439,7 @@ void relay_process_pause(struct relay_process *process)
         clock_sleep_ms(step_ms);
         left_ms -= step_ms;
         health_beat();
+        report(process);
     }
 }
 

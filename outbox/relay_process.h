@@ -16,7 +16,7 @@ struct relay_settings { /* see --help */
     uint32_t http_port, log_level;
     uint32_t shards, topology_mode;
     uint32_t window, save_every_ms, poll_busy_ms, poll_idle_ms;
-    uint32_t rows_max, age_max_s;
+    uint32_t rows_max, age_max_s, dead_watch_s;
     uint32_t heartbeat_s, timeout_ms, answer_timeout_ms, read_timeout_ms;
 };
 

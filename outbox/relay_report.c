@@ -50,7 +50,8 @@ void relay_report_open(void)
                                       "Messages published and not yet confirmed.", NULL);
     state.behind = metric_register(
         METRIC_GAUGE, "ledger_outbox_oldest_unpublished_seconds",
-        "For how long there has been something unconfirmed; 0 when all is.", "publisher=\"amqp\"");
+        "Age of the oldest committed message that is not confirmed; 0 when all are.",
+        "publisher=\"amqp\"");
 }
 
 void relay_report_confirms(const struct confirm *confirms, uint32_t count)

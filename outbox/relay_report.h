@@ -13,7 +13,7 @@ void relay_report_confirms(const struct confirm *confirms, uint32_t count);
 void relay_report_unpublishable(void);
 void relay_report_rotation(void);
 void relay_report_transient(enum relay_dependency dependency);
-/* behind_ms: since when what is confirmed has not been all there is; 0 when it is. */
+/* behind_ms: the age of the oldest row that is not confirmed; 0: none. See behind.h. */
 void relay_report_state(bool leads, bool blocked, uint32_t in_flight, uint64_t behind_ms);
 
 #endif

@@ -48,6 +48,12 @@ MUST_CHECK bool msgpack_to_json(struct bytes msgpack, struct arena *arena, struc
 MUST_CHECK bool msgpack_canonical(struct codec *codec, struct bytes in, struct arena *arena,
                                   struct bytes *out, char *problem, size_t problem_size);
 
+/* Of a JSON object of any size the texts under these names, copied into the arena; what is absent
+ * is empty. For lines of files, which are larger than a message; the caller bounds their size. */
+MUST_CHECK bool json_texts(struct bytes json, const char *const *names, uint32_t count,
+                           struct arena *arena, struct text *out, char *problem,
+                           size_t problem_size);
+
 bool utf8_is_valid(struct text text); /* RFC 3629: no surrogates, no overlong forms */
 
 /* Fills problem and returns false, as err_set does. What a caller sent may be quoted in it: all

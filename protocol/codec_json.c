@@ -208,3 +208,36 @@ bool msgpack_to_json(struct bytes msgpack, struct arena *arena, struct bytes *ou
     if (msgpack_problem(msgpack) != NULL) return false;
     return write_json(&writer, &msgpack) && writer_keep(&writer, arena, out);
 }
+
+static bool take_texts(json_t *object, const char *const *names, uint32_t count,
+                       struct arena *arena, struct text *out, char *problem, size_t problem_size)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *value = json_object_get(object, names[i]);
+        out[i] = (struct text){0};
+        if (value == NULL) continue;
+        if (!json_is_string(value))
+            return problem_set(problem, problem_size, "%s: not a string", names[i]);
+        out[i] = arena_text(
+            arena, (struct text){json_string_value(value), (uint32_t)json_string_length(value)});
+        if (out[i].bytes == NULL && out[i].length > 0)
+            return problem_set(problem, problem_size, "%s: too large", names[i]);
+    }
+    return true;
+}
+
+bool json_texts(struct bytes json, const char *const *names, uint32_t count, struct arena *arena,
+                struct text *out, char *problem, size_t problem_size)
+{
+    json_error_t wrong;
+    json_t *object = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, &wrong);
+    bool ok;
+
+    if (json_is_object(object))
+        ok = take_texts(object, names, count, arena, out, problem, problem_size);
+    else
+        ok = problem_set(problem, problem_size, "not a JSON object%s%s", object == NULL ? ": " : "",
+                         object == NULL ? wrong.text : "");
+    json_decref(object);
+    return ok;
+}

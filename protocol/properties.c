@@ -63,6 +63,14 @@ static bool entry_integer(const struct entry *entry, int64_t *out)
     return true;
 }
 
+static int64_t timestamp_parse(struct bytes part)
+{
+    uint64_t seconds = 0;
+
+    for (uint32_t i = 0; i < part.size; i++) seconds = seconds << 8 | part.data[i];
+    return (int64_t)seconds;
+}
+
 static bool headers_parse(struct bytes table, struct properties *out)
 {
     struct text *const texts[KNOWN_DELIVERY_COUNT] = {
@@ -105,6 +113,7 @@ bool properties_parse(struct bytes raw, struct properties *out)
     out->reply_to = text_of_bytes(parts.part[PROPERTY_REPLY_TO]);
     out->expiration = text_of_bytes(parts.part[PROPERTY_EXPIRATION]);
     out->message_id = text_of_bytes(parts.part[PROPERTY_MESSAGE_ID]);
+    out->timestamp_s = timestamp_parse(parts.part[PROPERTY_TIMESTAMP]);
     out->type = text_of_bytes(parts.part[PROPERTY_TYPE]);
     out->user_id = text_of_bytes(parts.part[PROPERTY_USER_ID]);
     out->app_id = text_of_bytes(parts.part[PROPERTY_APP_ID]);

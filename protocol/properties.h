@@ -17,6 +17,7 @@ struct properties { /* absent ones are empty */
     struct text idempotency_key, traceparent, tracestate, trace_id /* x-trace-id */,
         deadline /* x-deadline */;
     bool has_idempotency_key;
+    int64_t timestamp_s;    /* as its sender gave it, which may be anything; 0 when absent */
     int64_t delivery_count; /* x-delivery-count; 0 when absent */
     const char *
         wrong_header; /* the name of one of the above with another type, or twice; NULL when fine */

@@ -19,6 +19,9 @@ enum {
     /* Decoded commands, accounts, parameters and messages of one batch; a batch that needs more is
        halved. */
     SCRATCH_SIZE = 32 << 20,
+    TIMESTAMP_DAYS_MAX = 30, /* an older one is a mistake of its sender */
+    S_PER_DAY = 86400,
+    US_PER_S = 1000000,
     SUSPECT_DELIVERIES = 2, /* x-delivery-count: what was in flight beside the culprit has it too */
 };
 
@@ -31,10 +34,12 @@ struct cycle {
     struct arena intake;  /* the deliveries' bytes: kept until all are settled */
     struct arena scratch; /* what was decoded from them up to `decoded`, then each attempt's own */
     size_t decoded;
-    uint32_t count;    /* deliveries in hand */
-    uint32_t settled;  /* the first of them, already acknowledged */
-    uint32_t prepared; /* up to here they are decoded: the deliveries of one part */
-    bool suspected;    /* that part is one suspect */
+    uint32_t count;          /* deliveries in hand */
+    uint32_t settled;        /* the first of them, already acknowledged */
+    int64_t taken_us;        /* when all were taken, by the clock on the wall ... */
+    uint64_t taken_since_us; /* ... and by the one that nobody sets */
+    uint32_t prepared;       /* up to here they are decoded: the deliveries of one part */
+    bool suspected;          /* that part is one suspect */
     struct uuid suspect;
     struct delivery deliveries[BATCH_COMMANDS_MAX];
     struct request requests[BATCH_COMMANDS_MAX];
@@ -99,7 +104,40 @@ static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
         return false;
     }
     assert(cycle->count <= cycle->batch_max);
+    cycle->taken_us = clock_wall_us();
+    cycle->taken_since_us = clock_monotonic_us();
     return true;
+}
+
+bool cycle_take(struct cycle *cycle, struct err *err)
+{
+    return cycle_holds(cycle) || take(cycle, 0, err);
+}
+
+/* --- how long it has waited --------------------------------------------------------------- */
+
+/* Before it was taken. Judged as of then: what is believed once is believed as long as it waits. */
+static uint64_t waited_before_us(const struct cycle *cycle, const struct delivery *delivery)
+{
+    int64_t taken_s = cycle->taken_us / US_PER_S;
+    struct properties properties;
+
+    if (!properties_parse(delivery->properties, &properties)) return 0;
+    if (properties.timestamp_s > taken_s) return 0;
+    if (properties.timestamp_s < taken_s - TIMESTAMP_DAYS_MAX * S_PER_DAY) return 0;
+    return (uint64_t)(cycle->taken_us - properties.timestamp_s * US_PER_S);
+}
+
+uint64_t cycle_oldest_us(const struct cycle *cycle)
+{
+    uint64_t before_us = 0;
+
+    if (!cycle_holds(cycle)) return 0;
+    for (uint32_t i = cycle->settled; i < cycle->count; i++) {
+        uint64_t one_us = waited_before_us(cycle, &cycle->deliveries[i]);
+        if (one_us > before_us) before_us = one_us;
+    }
+    return before_us + clock_monotonic_us() - cycle->taken_since_us;
 }
 
 /* --- preparing a part: a suspect, or all up to the next one ------------------------------- */

@@ -63,6 +63,12 @@ void cycle_close(struct cycle *cycle); /* NULL is fine */
 MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
                            struct err *err);
 bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */
+/* Takes what has arrived unless there is something in hand, for a turn to come: while there can be
+ * no turn, it is known what waits. */
+MUST_CHECK bool cycle_take(struct cycle *cycle, struct err *err);
+/* For how long the oldest delivery in hand has waited, since its timestamp if that is to be
+ * believed (not of the future, at most 30 days old), else since it was taken; 0: none. */
+uint64_t cycle_oldest_us(const struct cycle *cycle);
 /* Their connection is gone, so the broker has them again. */
 void cycle_drop(struct cycle *cycle);
 

@@ -18,7 +18,7 @@ static struct {
     struct metric *commands[COMMANDS_COUNT + 1][RESULTS_COUNT];
     struct metric *repeats, *dead_letters, *redelivered, *malformed_traces;
     struct metric *suspects;
-    struct metric *batch_seconds, *batches, *shards;
+    struct metric *batch_seconds, *batches, *shards, *oldest;
     struct metric *transient[3];
     struct metric *lookups[3];
 } state;
@@ -65,6 +65,9 @@ void report_open(enum report_level level)
                         "From taking a command off the queue to its acknowledgement.", NULL);
     state.shards = metric_register(METRIC_GAUGE, "ledger_shards_owned",
                                    "Shard queues that this worker consumes.", NULL);
+    state.oldest = metric_register(
+        METRIC_GAUGE, "ledger_oldest_unanswered_seconds",
+        "Age of the oldest message taken and not settled, since its timestamp; 0: none.", NULL);
     static const char *const transient_labels[] = {
         "dependency=\"postgres\"", "dependency=\"rabbitmq\"", "dependency=\"redis\""};
     for (uint32_t i = 0; i < 3; i++)
@@ -137,6 +140,11 @@ void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_u
 void report_shards(uint32_t owned)
 {
     metric_set(state.shards, owned);
+}
+
+void report_oldest(uint64_t waited_us)
+{
+    metric_set(state.oldest, (double)waited_us / 1e6);
 }
 
 void report_suspect(uint32_t times)

@@ -13,7 +13,8 @@ void report_open(enum report_level level);
 void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_us);
 /* Gauges and counters of the process. */
 void report_shards(uint32_t owned);
-void report_suspect(uint32_t times); /* one is begun, for the n-th time */
+void report_oldest(uint64_t waited_us); /* of what is taken and not settled; 0: nothing */
+void report_suspect(uint32_t times);    /* one is begun, for the n-th time */
 void report_transient(const char *dependency);
 void report_redis(uint64_t hits, uint64_t misses, uint64_t errors);
 

@@ -75,9 +75,11 @@ static bool io_fetch(void *context, uint32_t wait_ms, struct delivery *out, uint
     return !worker->consumer_broken;
 }
 
+/* The first that is asked about a batch: what had to wait in its queue is seen here. */
 static void io_lookup(void *context, struct batch *batch)
 {
     struct worker *worker = context;
+    report_oldest(cycle_oldest_us(worker->cycle));
     seen_lookup(worker->seen, worker->codec, batch);
 }
 
@@ -414,19 +416,15 @@ static bool turn(struct worker *worker, struct err *err)
     return true;
 }
 
-bool worker_turn(struct worker *worker, struct err *err)
+/* After a failed turn: what is broken goes, so that the next one opens it anew. */
+static void disconnect_broken(struct worker *worker)
 {
-    health_beat();
-    if (turn(worker, err)) {
-        backoff_reset(&worker->backoff);
-        return true;
-    }
     report_transient(worker->consumer_broken ? "rabbitmq" : "postgres");
     if (worker->consumer_broken) {
         worker->topology_applied = false; /* a queue may be gone */
         disconnect_consumer(worker);
     }
-    if (worker->db == NULL) return false;
+    if (worker->db == NULL) return;
     if (!db_usable(worker->db)) {
         disconnect_db(worker);
     } else if (worker->consumer == NULL) {
@@ -436,13 +434,33 @@ bool worker_turn(struct worker *worker, struct err *err)
     } else {
         query_abandon(worker->db);
     }
-    return false;
+}
+
+bool worker_turn(struct worker *worker, struct err *err)
+{
+    health_beat();
+    bool ok = turn(worker, err);
+    if (ok)
+        backoff_reset(&worker->backoff);
+    else
+        disconnect_broken(worker);
+    report_oldest(cycle_oldest_us(worker->cycle));
+    return ok;
+}
+
+/* Commands that come while nothing can be decided wait as well: unread, nobody would know. */
+static void keep_consumer(struct worker *worker)
+{
+    struct err ignored = {0};
+
+    if (worker->consumer == NULL) return;
+    if (!consumer_beat(worker->consumer, &ignored) || !cycle_take(worker->cycle, &ignored))
+        disconnect_consumer(worker);
 }
 
 void worker_pause(struct worker *worker)
 {
     uint32_t random, left_ms;
-    struct err ignored = {0};
 
     random_bytes(&random, sizeof random);
     left_ms = backoff_next_ms(&worker->backoff, random);
@@ -451,8 +469,8 @@ void worker_pause(struct worker *worker)
         clock_sleep_ms(step_ms);
         left_ms -= step_ms;
         health_beat();
-        if (worker->consumer != NULL && !consumer_beat(worker->consumer, &ignored))
-            disconnect_consumer(worker);
+        keep_consumer(worker);
+        report_oldest(cycle_oldest_us(worker->cycle));
     }
 }
 

@@ -218,9 +218,9 @@ static void print_faults(void)
     for (uint32_t i = 0; i < faults_count; i++) {
         const struct fault *fault = &faults[i];
         if (!run.chosen[i]) continue;
-        uint64_t times = fault->times > 0 ? fault->times : 1;
+        double times = fault->times > 0 ? fault->times : 1;
         printf("%-20s %-42s %6u %7u %5.1f s, at most %.1f s\n", fault->name, fault->what,
-               fault->times, fault->failed, (double)(fault->recovery_ms / times) / 1000,
+               fault->times, fault->failed, (double)fault->recovery_ms / times / 1000,
                (double)fault->recovery_most_ms / 1000);
     }
 }

@@ -96,7 +96,31 @@ static void all_properties_are_read(void **state)
     check_text(properties.deadline, "dl");
     assert_true(properties.has_idempotency_key);
     assert_int_equal(properties.delivery_count, 2);
+    assert_int_equal(properties.timestamp_s, 0x692a0000);
     assert_null(properties.wrong_header);
+}
+
+/* Whatever its sender wrote is read as it is; who uses it judges it. */
+static void timestamps_are_read(void **state)
+{
+    static const struct {
+        struct bytes raw;
+        int64_t timestamp_s;
+    } stamped[] = {
+        {WIRE_BYTES("\x00\x00"), 0},
+        {WIRE_BYTES("\x00\x40\x00\x00\x00\x00\x00\x00\x00\x00"), 0},
+        {WIRE_BYTES("\x00\x40\x00\x00\x00\x00\x69\x2a\x01\x02"), 0x692a0102},
+        {WIRE_BYTES("\x00\x40\x01\x02\x03\x04\x05\x06\x07\x08"), 0x0102030405060708},
+        {WIRE_BYTES("\x00\x40\x7f\xff\xff\xff\xff\xff\xff\xff"), INT64_MAX},
+        {WIRE_BYTES("\x00\x40\xff\xff\xff\xff\xff\xff\xff\xff"), -1},
+    };
+    struct properties properties;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof stamped / sizeof *stamped; i++) {
+        assert_true(properties_parse(stamped[i].raw, &properties));
+        assert_int_equal(properties.timestamp_s, stamped[i].timestamp_s);
+    }
 }
 
 static void no_truncation_is_read(void **state)
@@ -298,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_properties_are_read),
+        cmocka_unit_test(timestamps_are_read),
         cmocka_unit_test(no_truncation_is_read),
         cmocka_unit_test(tables_are_bounded_and_typed),
         cmocka_unit_test(properties_are_written),
