@@ -1,7 +1,12 @@
 /*
- * browse_amqp.c - see browse_amqp.h. Deliveries are held unacknowledged while one looks; closing
- * the connection gives them back in their order. A basic.nack of more than 32 would not: RabbitMQ
- * 3.10 takes those in the order of a hash.
+ * browse_amqp.c - see browse_amqp.h. RabbitMQ 3.10 puts what comes back to a quorum queue not at
+ * its head but behind what has come back before. So the order stays only for one who holds all of
+ * them before he gives any back: even to see one letter, all are taken.
+ *
+ * They are held unacknowledged, HELD_MAX by one consumer (that is as much as a prefetch can say),
+ * then it is cancelled and the next one begins: each holds a contiguous part. Closing the
+ * connection gives them back, consumer after consumer as their tags sort (up to CONSUMERS_MAX:
+ * beyond 32, and for a basic.nack of more than 32, the order is a hash's).
  */
 #include "dlq/browse_amqp.h"
 
@@ -14,6 +19,9 @@
 
 enum {
     HEARTBEAT_S = 60,
+    HELD_MAX = 65535,
+    CONSUMERS_MAX = 31,
+    SKIP_PAGE = 500,
     POLL_MS = 50,
     ACKS_LAND_MS = 250, /* RabbitMQ forgets acknowledgements that a closing connection overtakes */
     FETCH_MS = 200,
@@ -26,7 +34,9 @@ struct browse {
     struct consumer *consumer;
     struct link *link; /* for counting */
     uint64_t total, seen, taken;
-    bool subscribed;
+    uint32_t consumers;           /* begun so far; the last one is active */
+    uint32_t held;                /* by the last one */
+    uint64_t last_tag, first_tag; /* delivered; the last consumer's */
 };
 
 /* What is ready: neither held by somebody nor taken. */
@@ -58,6 +68,17 @@ static bool check_queue(const struct browse_options *options, struct err *err)
     return ok;
 }
 
+static bool begin_consumer(struct browse *browse, struct err *err)
+{
+    uint32_t number = browse->consumers;
+
+    if (number > 0 && !consumer_cancel(browse->consumer, number - 1, err)) return false;
+    browse->consumers++;
+    browse->held = 0;
+    browse->first_tag = browse->last_tag + 1;
+    return consumer_subscribe(browse->consumer, browse->options.names->dlq, number, HELD_MAX, err);
+}
+
 bool browse_open(struct browse **out, const struct browse_options *options, struct err *err)
 {
     struct browse *browse = calloc(1, sizeof *browse);
@@ -75,9 +96,9 @@ bool browse_open(struct browse **out, const struct browse_options *options, stru
         !count_ready(browse, &browse->total, err) ||
         !consumer_open(&browse->consumer, &consumer, err))
         return false;
-    browse->subscribed = browse->total > 0;
-    return !browse->subscribed ||
-           consumer_subscribe(browse->consumer, options->names->dlq, 0, 0, err);
+    if (browse->total > (uint64_t)HELD_MAX * CONSUMERS_MAX)
+        browse->total = (uint64_t)HELD_MAX * CONSUMERS_MAX;
+    return browse->total == 0 || begin_consumer(browse, err);
 }
 
 uint64_t browse_total(const struct browse *browse)
@@ -94,6 +115,8 @@ bool browse_next(struct browse *browse, struct delivery *out, uint32_t max, stru
     *count = 0;
     if (left == 0) return true;
     if (max > left) max = (uint32_t)left;
+    if (max > HELD_MAX - browse->held && browse->held < HELD_MAX) max = HELD_MAX - browse->held;
+    if (browse->held == HELD_MAX && !begin_consumer(browse, err)) return false;
     while (*count == 0) {
         if (!consumer_fetch(browse->consumer, FETCH_MS, out, max, arena, count, err)) return false;
         if (*count == 0 && clock_monotonic_ms() > deadline_ms)
@@ -103,12 +126,15 @@ bool browse_next(struct browse *browse, struct delivery *out, uint32_t max, stru
                            browse->options.names->dlq, browse->seen, browse->total);
     }
     browse->seen += *count;
+    browse->held += *count;
+    browse->last_tag = out[*count - 1].tag;
     return true;
 }
 
 bool browse_take(struct browse *browse, uint64_t tag, struct err *err)
 {
     browse->taken++;
+    if (tag >= browse->first_tag) browse->held--;
     return consumer_ack(browse->consumer, tag, false, err);
 }
 
@@ -131,14 +157,31 @@ static bool await_returned(struct browse *browse, struct err *err)
     }
 }
 
+static bool pass_over_rest(struct browse *browse, struct err *err)
+{
+    static struct delivery deliveries[SKIP_PAGE];
+    struct arena arena;
+    uint32_t count = 1;
+    bool ok = arena_open(&arena, 4 * consumer_arena_least(browse->options.body_max), err);
+
+    while (ok && count > 0) {
+        arena_reset(&arena);
+        ok = browse_next(browse, deliveries, SKIP_PAGE, &arena, &count, err);
+    }
+    arena_close(&arena);
+    return ok;
+}
+
 bool browse_finish(struct browse *browse, struct err *err)
 {
-    bool ok = true;
+    bool looked, ok = true;
 
     if (browse == NULL) return true;
+    looked = browse->consumers > 0 && err->kind == ERR_NONE;
+    if (looked) ok = pass_over_rest(browse, err);
     clock_sleep_ms(browse->taken > 0 ? ACKS_LAND_MS : 0);
     consumer_close(browse->consumer);
-    if (browse->subscribed && err->kind == ERR_NONE) ok = await_returned(browse, err);
+    if (looked && ok) ok = await_returned(browse, err);
     link_close(browse->link);
     free(browse);
     return ok;

@@ -1,12 +1,13 @@
 /*
  * browse_amqp.h - looks through the dead-letter queue from its head to where its end was when it
  * was opened. What was looked at and not taken goes back to where it was: neither the order nor the
- * number of the dead letters changes. (Their x-delivery-count does; nothing reads it.)
+ * number of the dead letters changes, if it is finished. (Their x-delivery-count does; nothing
+ * reads it. One who is killed while he looks gives all back, and may change the order.)
  *
  * The queue must have an x-delivery-limit, as the ledger declares it, else RabbitMQ puts returned
- * messages at its tail (rabbitmq-server pull request 3746); browse_open refuses one that was
- * declared otherwise. One who looks has the letters that he has passed: a second one at the same
- * time would see the rest only, so callers take turns (audit_pg.h).
+ * messages behind new ones (rabbitmq-server pull request 3746); browse_open refuses one that was
+ * declared otherwise. One who looks holds the letters: a second one at the same time would see the
+ * rest only, so callers take turns (audit_pg.h). At most 2,031,585 letters are looked at.
  */
 #ifndef DLQ_BROWSE_AMQP_H
 #define DLQ_BROWSE_AMQP_H
@@ -33,8 +34,8 @@ MUST_CHECK bool browse_next(struct browse *browse, struct delivery *out, uint32_
                             struct arena *arena, uint32_t *count, struct err *err);
 /* Takes one letter out of the queue, for good. */
 MUST_CHECK bool browse_take(struct browse *browse, uint64_t tag, struct err *err);
-/* Gives back what was not taken, and waits until the queue shows it again. Also after a failure,
- * then without waiting. NULL is fine. */
+/* Gives back what was not taken, and waits until the queue shows it again; with a failure in err,
+ * without passing over the rest, and without waiting. NULL is fine. */
 MUST_CHECK bool browse_finish(struct browse *browse, struct err *err);
 
 #endif

@@ -8,7 +8,8 @@
 #include "outbox/dead_watch_amqp.h"
 
 #include "base/clock.h"
-#include "base/content_amqp.h"
+#include "base/consumer_amqp.h"
+#include "base/link_amqp.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "outbox/dead_since.h"
@@ -27,13 +28,16 @@ enum {
     LEAVE_MS = 700, /* to end by itself; then it is cancelled */
     TIMEOUT_MAX_MS = 2000,
     COMPLAIN_EVERY_MS = 60000,
+    LOOK_MAX = 2000, /* of more letters than this only the number is told */
     US_PER_S = 1000000,
 };
 
 struct dead_watch {
     const struct relay_settings *settings;
     struct names names;
-    struct arena arena; /* one letter's properties */
+    struct arena arena; /* properties of letters; bodies are passed over */
+    struct consumer *consumer;
+    struct delivery letters_seen[LOOK_MAX];
     pthread_t thread;
     atomic_bool is_leaving, has_left;
 
@@ -59,35 +63,39 @@ static bool count_letters(struct dead_watch *watch, struct link *link, uint32_t 
     return link_answered(link, reply, ERR_RETRY, err, "count the letters in %s", watch->names.dlq);
 }
 
-/* Takes the letter at the head, and gives it back there. Its body is passed over. */
-static bool read_head(struct dead_watch *watch, struct link *link, int64_t *died_us,
-                      struct err *err)
+/* When the letter at the head died. All are taken and given back: RabbitMQ 3.10 would put a single
+ * one behind others that have come back before it. */
+static bool read_head(struct dead_watch *watch, uint32_t count, uint32_t timeout_ms,
+                      int64_t *died_us, struct err *err)
 {
-    amqp_rpc_reply_t reply =
-        amqp_basic_get(link->state, LINK_CHANNEL, amqp_cstring_bytes(watch->names.dlq), false);
-    amqp_basic_nack_t nack = {.requeue = true};
-    struct content content;
+    struct consumer_options options = {
+        .url = watch->settings->amqp_url, .name = watch->settings->name, .timeout_ms = timeout_ms};
+    uint64_t until_ms = clock_monotonic_ms() + timeout_ms;
+    uint32_t seen = 0, fetched = 0;
 
-    *died_us = 0;
-    if (reply.reply_type == AMQP_RESPONSE_NORMAL && reply.reply.id == AMQP_BASIC_GET_OK_METHOD) {
-        const amqp_basic_get_ok_t *got = reply.reply.decoded;
-        nack.delivery_tag = got->delivery_tag;
+    bool ok = consumer_open(&watch->consumer, &options, err) &&
+              consumer_subscribe(watch->consumer, watch->names.dlq, 0, (uint16_t)count, err);
+    while (ok && seen < count && clock_monotonic_ms() < until_ms) {
         arena_reset(&watch->arena);
-        if (!content_read(link, 0, &watch->arena, &content, err)) return false;
-        *died_us = dead_since_us(content.properties);
-        link_put_method(link, AMQP_BASIC_NACK_METHOD, &nack);
-        return link_flush(link, err);
+        ok = consumer_fetch(watch->consumer, STEP_MS, watch->letters_seen, LOOK_MAX, &watch->arena,
+                            &fetched, err);
+        if (seen == 0 && fetched > 0) *died_us = dead_since_us(watch->letters_seen[0].properties);
+        seen += fetched;
     }
-    return link_answered(link, reply, ERR_RETRY, err, "look into %s", watch->names.dlq);
+    consumer_close(watch->consumer);
+    watch->consumer = NULL;
+    return ok;
 }
 
-static bool look_over(struct dead_watch *watch, struct link *link, struct err *err)
+static bool look_over(struct dead_watch *watch, struct link *link, uint32_t timeout_ms,
+                      struct err *err)
 {
     int64_t died_us = 0;
     uint32_t count;
 
     if (!count_letters(watch, link, &count, err)) return false;
-    if (count > 0 && !read_head(watch, link, &died_us, err)) return false;
+    if (count > 0 && count <= LOOK_MAX && !read_head(watch, count, timeout_ms, &died_us, err))
+        return false;
     watch->count = count;
     if (count == 0) watch->since_us = 0;
     if (count > 0 && (died_us > 0 || watch->since_us == 0))
@@ -111,7 +119,7 @@ static bool look(struct dead_watch *watch, struct err *err)
 
     if (!dead_turn_take(&turn, &db_options, watch->names.dlq, err)) return false;
     if (turn == NULL) return true; /* somebody else's: what was seen last stands */
-    bool ok = link_open(&link, &link_options, err) && look_over(watch, link, err);
+    bool ok = link_open(&link, &link_options, err) && look_over(watch, link, timeout_ms, err);
     link_close(link);
     db_close(turn);
     return ok;
@@ -185,7 +193,7 @@ static bool prepare(struct dead_watch *watch, struct err *err)
         metric_register(METRIC_GAUGE, "ledger_dead_letter_oldest_seconds",
                         "For how long the letter at its head has been dead; 0: none.", NULL);
     return names_make(&watch->names, watch->settings->prefix, watch->settings->shards, err) &&
-           arena_open(&watch->arena, CONTENT_OVERHEAD, err);
+           arena_open(&watch->arena, 8 * consumer_arena_least(0), err);
 }
 
 bool dead_watch_open(struct dead_watch **out, const struct relay_settings *settings,
