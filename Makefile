@@ -115,7 +115,7 @@ $(BENCHES): %: %.o $(ARCHIVE)
 	$(LINK) $(ALL)
 $(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)
 	$(LINK) $(PURE)
-$(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c)
+$(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/letter.c dlq/line.c outbox/dead_since.c
 	@mkdir -p $(@D)
 	clang $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2,$(CFLAGS)) -fsanitize=fuzzer,address,undefined -o $@ $< \
 	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)

@@ -78,8 +78,9 @@ bool line_write(const struct letter *letter, bool with_bytes, struct arena *aren
     struct text properties, body;
     size_t used = arena->used;
 
-    /* A body may be well-formed and have no JSON form (a NaN), or be too large with the rest. */
-    if (!line_people(letter, true, arena, out)) {
+    /* A body may be well-formed and have no JSON form (a NaN), or one that not every parser takes
+       (NUL in a name), or be too large with the rest. */
+    if (!line_people(letter, true, arena, out) || memmem(out->data, out->size, "\\u0000", 6)) {
         arena->used = used;
         if (!line_people(letter, false, arena, out)) return false;
     }

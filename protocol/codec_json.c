@@ -230,7 +230,9 @@ bool json_texts(struct bytes json, const char *const *names, uint32_t count, str
                 struct text *out, char *problem, size_t problem_size)
 {
     json_error_t wrong;
-    json_t *object = json_loadb((const char *)json.data, json.size, JSON_REJECT_DUPLICATES, &wrong);
+    /* What else the object holds is of no matter: numbers of any size, a name twice. */
+    json_t *object = json_loadb((const char *)json.data, json.size,
+                                JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &wrong);
     bool ok;
 
     if (json_is_object(object))

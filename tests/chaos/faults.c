@@ -284,12 +284,20 @@ static bool long_reader(uint32_t random, char note[static NOTE_SIZE])
 
 /* --- Redis ------------------------------------------------------------------------------- */
 
-static bool redis_flushed(uint32_t random, char note[static NOTE_SIZE])
+/* After a fault of Redis the workers ask it again only after a while. */
+static int64_t await_keys(void)
 {
     int64_t keys = 0;
 
+    for (uint32_t i = 0; i < 150 && (keys = redis_number("DBSIZE")) <= 0; i++) stage_pause(100);
+    return keys;
+}
+
+static bool redis_flushed(uint32_t random, char note[static NOTE_SIZE])
+{
+    int64_t keys = await_keys();
+
     (void)random;
-    for (uint32_t i = 0; i < 100 && (keys = redis_number("DBSIZE")) <= 0; i++) stage_pause(100);
     bool flushed = redis_number("FLUSHALL") == 0;
     return say(note, flushed && keys > 0, "%lld keys", (long long)keys);
 }
@@ -301,6 +309,7 @@ static bool redis_wrong_typed(uint32_t random, char note[static NOTE_SIZE])
     uint32_t changed = 0;
 
     (void)random;
+    (void)await_keys();
     if (redis == NULL) return say(note, false, "no connection");
     redisReply *keys = redisCommand(redis, "KEYS *");
     for (size_t i = 0; keys != NULL && keys->type == REDIS_REPLY_ARRAY && i < keys->elements; i++) {

@@ -24,6 +24,7 @@ enum {
        leader for ever: what it must keep of it is not on the disk yet. */
     AGE_MS = 10000,
     SETTLE_MS = 120000,
+    SETTLE_BROKEN_MS = 20000, /* what is lost will not come */
     ALL_KINDS_MINUTES = 3,
     LINE_MAX_SIZE = 4096,
 };
@@ -308,7 +309,7 @@ int main(void)
     double seconds = elapsed_s();
     printf("%7.1f s  the load ends; waiting for what is owed\n", seconds);
     (void)fflush(stdout);
-    load_end(SETTLE_MS);
+    load_end(run.broken ? SETTLE_BROKEN_MS : SETTLE_MS);
     inside_read(&load.history);
     bool ok = judge(seconds);
     stage_close();
