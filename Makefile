@@ -46,7 +46,7 @@ LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $^
 PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS)) -lpthread -lm
 
-.PHONY: help build run up down test unit integration chaos fuzz lint format coverage bench clean objects tests
+.PHONY: help build run up down test unit integration chaos torture fuzz lint format coverage bench clean objects tests
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 build: setup-build ## the programs, in build/gcc-release/bin
@@ -54,7 +54,7 @@ build: setup-build ## the programs, in build/gcc-release/bin
 .PHONY: programs setup-build
 programs: $(PROGRAMS)
 objects: $(ARCHIVE)
-tests: $(UNIT) $(INTEGRATION) $(REPLAY)
+tests: $(UNIT) $(INTEGRATION) $(REPLAY) $(if $(SAN)$(COV),,$(BUILD)/tests/chaos/chaos)
 setup-build:
 	@scripts/setup build
 run: ## everything on one screen, until Ctrl-C (DEMO_SECONDS=n ends by itself)
@@ -72,6 +72,8 @@ integration: ## the tests on real servers alone
 chaos: ## faults under load, then the checker: SEED=, MINUTES=3, FAULTS=, BROKEN_WAY=all for its own test
 	@scripts/setup test && $(MAKE) --no-print-directory programs $(BUILD)/tests/chaos/chaos && \
 	 $(if $(BROKEN_WAY),$(MAKE) --no-print-directory BROKEN=1 programs && scripts/chaos broken $(filter-out all,$(BROKEN_WAY)),scripts/chaos)
+torture: ## a held reader, a memory alarm, Redis in trouble, each for a while under load: MINUTES=10, HOLD=60
+	@scripts/setup test && $(MAKE) --no-print-directory programs $(BUILD)/tests/chaos/chaos && scripts/torture
 fuzz: $(FUZZERS) ## each decoder fuzzed for SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do echo "$$fuzzer"; mkdir -p $$fuzzer.corpus; \
 	 $$fuzzer -max_total_time=$(or $(SECONDS),$(FUZZ_SECONDS),60) -max_len=8192 -print_final_stats=1 -verbosity=0 \

@@ -5,6 +5,7 @@
  *   main.c     the run            stage.c    processes, servers, proxies
  *   load.c     publishers         collect.c  replies, events, dead letters
  *   faults.c   what goes wrong    inside_pg.c  what the database holds afterwards
+ *   torture.c  what goes on being wrong
  */
 #ifndef TESTS_CHAOS_CHAOS_H
 #define TESTS_CHAOS_CHAOS_H
@@ -94,12 +95,17 @@ void load_close(void);
 void collect_begin(void); /* threads that read replies and events, whatever happens */
 void collect_end(void);
 void collect_dead_letters(void);
+/* Commit to arrival, of the events since the last call; the time of the commit is in the event. */
+void collect_delays(double *p50_ms, double *p99_ms);
 
 /* --- inside ------------------------------------------------------------------------------ */
 
 void inside_read(struct history *history);
 /* One number from the database, past the proxy; -1 when it is away. */
 int64_t inside_number(const char *url, const char *sql);
+
+/* Lines of the processes of a program that hold these words. */
+uint32_t count_in_logs(const char *program, const char *words);
 
 /* --- faults ------------------------------------------------------------------------------ */
 
@@ -115,5 +121,8 @@ struct fault {
 };
 extern struct fault faults[];
 extern const uint32_t faults_count;
+
+/* torture.c: bloat, alarm or redis, instead of the faults. False: it was not borne. */
+bool torture_run(const char *which);
 
 #endif

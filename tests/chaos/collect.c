@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DELAYS = 100000, DELAYS_A_MS = 10 }; /* up to ten seconds */
 enum { FETCH = 500, WAIT_MS = 100, RECONNECT_MS = 200, DLQ_SILENCE_MS = 2000 };
 
 struct collector {
@@ -70,6 +71,34 @@ static void take_reply(struct collector *self, const struct delivery *delivery)
     if (!atomic_exchange(&load.has_reply[message], true)) atomic_fetch_add(&load.answered, 1);
 }
 
+/* --- delays, by the millisecond ---------------------------------------------------------- */
+
+static _Atomic uint32_t delays[DELAYS];
+
+static void note_delay(int64_t delay_us)
+{
+    int64_t at = delay_us * DELAYS_A_MS / 1000;
+
+    atomic_fetch_add(&delays[at < 0 ? 0 : at >= DELAYS ? DELAYS - 1 : at], 1);
+}
+
+void collect_delays(double *p50_ms, double *p99_ms)
+{
+    static uint32_t counts[DELAYS];
+    uint64_t total = 0, below = 0;
+
+    for (uint32_t i = 0; i < DELAYS; i++) {
+        counts[i] = atomic_exchange(&delays[i], 0);
+        total += counts[i];
+    }
+    *p50_ms = *p99_ms = 0;
+    for (uint32_t i = 0; i < DELAYS; i++) {
+        below += counts[i];
+        if (below * 2 <= total) *p50_ms = (double)(i + 1) / DELAYS_A_MS;
+        if (below * 100 <= total * 99) *p99_ms = (double)(i + 1) / DELAYS_A_MS;
+    }
+}
+
 static void take_event(struct collector *self, const struct delivery *delivery)
 {
     struct history *history = &load.history;
@@ -87,6 +116,7 @@ static void take_event(struct collector *self, const struct delivery *delivery)
                                 .account = NO_ACCOUNT,
                                 .message_id = hash(properties.message_id)};
     atomic_fetch_add(&load.events, 1);
+    note_delay(clock_wall_us() - event.timestamp_us);
     switch (event.type) {
     case EVENT_COMMAND_REJECTED:
         seen->kind = EVENT_SEEN_REJECTED;

@@ -230,6 +230,8 @@ static bool postgres_immediate(uint32_t random, char note[static NOTE_SIZE])
     bool told = server_do("signal", SERVER_POSTGRES, "QUIT");
 
     hold(random, 200, 1000);
+    for (uint32_t i = 0; i < 100 && server_do("status", SERVER_POSTGRES, NULL); i++)
+        stage_pause(100); /* it is still on its way down */
     bool back = server_do("start", SERVER_POSTGRES, NULL) && await_answer(SERVER_POSTGRES);
     int64_t after = inside_number(stage.urls[SERVER_POSTGRES], sql);
     return say(note, told && back && after > before, "down for %lld ms at least",

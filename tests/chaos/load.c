@@ -16,7 +16,14 @@
 
 struct load load;
 
-enum { WINDOW = 64, RING = 8192, RECENT = 256, RECONNECT_MS = 200, SETTLE_MS = 180000 };
+enum {
+    WINDOW = 64,
+    RING = 8192,
+    RECENT = 256,
+    RECONNECT_MS = 200,
+    SETTLE_MS = 180000,
+    CATCH_UP_US = 100000
+};
 
 struct publishing {
     pthread_t id;
@@ -208,8 +215,10 @@ static bool next_message(struct publishing *self, uint32_t *out)
         return true;
     }
     if (load.paused || load.ending || now_us < self->next_us) return false;
-    /* Not even, so that batches are of every size, and not all publishers in step. */
-    self->next_us = now_us + dice(self, 2 * 1000000 * PUBLISHERS / load.rate);
+    /* Not even, so that batches are of every size, and not all publishers in step. What an outage
+       has held up is not made up for. */
+    if (self->next_us + CATCH_UP_US < now_us) self->next_us = now_us - CATCH_UP_US;
+    self->next_us += dice(self, 2 * 1000000 * PUBLISHERS / load.rate);
     uint32_t i = atomic_fetch_add(&load.next, 1);
     if (i >= load.sent_max) give_up("the load is larger than planned");
     plan(self, i);
@@ -236,7 +245,7 @@ static bool publish_turn(struct publishing *self, struct err *err)
         }
         return poll_confirms(self, 0, err);
     }
-    return poll_confirms(self, 2, err);
+    return poll_confirms(self, 1, err);
 }
 
 static void *publish(void *context)

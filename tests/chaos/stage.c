@@ -23,7 +23,7 @@ struct stage stage = {.processes = {{.program = "ledger-worker", .name = "worker
                                     {.program = "ledger-relay", .name = "relay-1"},
                                     {.program = "ledger-relay", .name = "relay-2"}}};
 
-enum { SHARDS = 4, ARGUMENTS_MAX = 16 };
+enum { SHARDS = 4, ARGUMENTS_MAX = 16, LINE_SIZE = 4096 };
 
 static const char *const SERVER_NAMES[] = {"postgres", "redis", "rabbitmq"};
 static const char *const URL_NAMES[] = {"LEDGER_DATABASE_URL", "LEDGER_REDIS_URL",
@@ -204,6 +204,22 @@ void stage_pause(uint32_t ms)
         stage_tend();
         clock_sleep_ms(until_ms - now_ms < 50 ? (uint32_t)(until_ms - now_ms) : 50);
     }
+}
+
+uint32_t count_in_logs(const char *program, const char *words)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < PROCESSES_COUNT; i++) {
+        char path[256], line[LINE_SIZE];
+        if (strcmp(stage.processes[i].program, program) != 0) continue;
+        (void)snprintf(path, sizeof path, "build/test-logs/chaos/%s.log", stage.processes[i].name);
+        FILE *file = fopen(path, "re");
+        while (file != NULL && fgets(line, sizeof line, file) != NULL)
+            count += strstr(line, words) != NULL;
+        if (file != NULL) (void)fclose(file);
+    }
+    return count;
 }
 
 /* --- the whole --------------------------------------------------------------------------- */
