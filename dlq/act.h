@@ -15,6 +15,7 @@ struct act {
     int64_t operation;
     uint64_t done, skipped, listed;
     uint64_t next_step_us; /* for the rate */
+    bool routable;         /* a mandatory message was taken: the exchange has its bindings */
     struct publisher *publisher;
     struct arena scratch; /* of one step */
     FILE *file;

@@ -22,6 +22,7 @@ enum {
     HELD_MAX = 65535,
     CONSUMERS_MAX = 31,
     SKIP_PAGE = 500,
+    DLX = 3, /* among the exchanges of names_topology */
     POLL_MS = 50,
     ACKS_LAND_MS = 250, /* RabbitMQ forgets acknowledgements that a closing connection overtakes */
     FETCH_MS = 200,
@@ -54,7 +55,8 @@ static bool count_ready(struct browse *browse, uint64_t *count, struct err *err)
                          queue);
 }
 
-/* As the ledger declares it; RabbitMQ refuses when it is there with other arguments. */
+/* With its exchange, as the ledger declares them; RabbitMQ refuses when it is there with other
+ * arguments. */
 static bool check_queue(const struct browse_options *options, struct err *err)
 {
     struct names_topology *own = calloc(1, sizeof *own);
@@ -62,8 +64,13 @@ static bool check_queue(const struct browse_options *options, struct err *err)
 
     if (own == NULL) return err_set(err, ERR_FATAL, "could not look: out of memory");
     names_topology(options->names, own);
-    struct topology queue = {.queues = &own->queues[options->names->shards], .queues_count = 1};
-    ok = topology_apply(options->url, &queue, TOPOLOGY_DECLARE, err);
+    struct topology dead = {.exchanges = &own->exchanges[DLX],
+                            .exchanges_count = 1,
+                            .queues = &own->queues[options->names->shards],
+                            .queues_count = 1,
+                            .bindings = &own->bindings[options->names->shards + 1],
+                            .bindings_count = 1};
+    ok = topology_apply(options->url, &dead, TOPOLOGY_DECLARE, err);
     free(own);
     return ok;
 }

@@ -201,14 +201,10 @@ static bool know_page(void *context, struct walk *walk, struct letter *letters, 
     return true;
 }
 
-static bool import_step(struct import *import, struct walk *walk, struct err *err)
+static bool publish_step(struct import *import, struct walk *walk, uint32_t count, struct err *err)
 {
     struct act *act = &import->act;
-    uint32_t count = import->count;
 
-    import->count = 0;
-    if (count == 0) return true;
-    (void)act_step(act, count);
     if (!audit_stage(walk->audit, act->operation, import->letters, count, &walk->arena, err) ||
         !act_publish(act, import->postings, count, err))
         return false;
@@ -216,10 +212,21 @@ static bool import_step(struct import *import, struct walk *walk, struct err *er
         act->done += !import->postings[i].skipped;
         act->skipped += import->postings[i].skipped;
     }
-    arena_reset(&act->scratch);
-    arena_reset(&walk->arena);
     print_progress(act->tool, "imported", act->done, 0, false);
     return audit_finish(walk->audit, act->operation, count, err);
+}
+
+static bool import_step(struct import *import, struct walk *walk, struct err *err)
+{
+    struct act *act = &import->act;
+    uint32_t count = import->count;
+
+    import->count = 0;
+    if (count > 0) (void)act_step(act, count);
+    if (count > 0 && !publish_step(import, walk, count, err)) return false;
+    arena_reset(&act->scratch);
+    arena_reset(&walk->arena);
+    return true;
 }
 
 /* Adds the line to the step, unless it is not wanted, or its letter is in the queue. */
@@ -247,7 +254,8 @@ static bool import_line(struct import *import, struct bytes text, struct err *er
         .exchange = text_of(tool->names.dlx),
         .routing_key = line.own_routing_key,
         .properties = line.properties,
-        .body = line.body
+        .body = line.body,
+        .mandatory = letter->parsed.message_id.length > 0
     }};
     if (tool->dry_run) {
         printf("would import %s\n", letter->id);
@@ -260,6 +268,7 @@ static bool import_lines(struct import *import, struct walk *walk, struct err *e
 {
     struct arena *scratch = &import->act.scratch;
     FILE *file = import->act.file;
+    struct err last = {0};
     char *line = NULL;
     size_t size = 0;
     bool ok = true;
@@ -276,9 +285,13 @@ static bool import_lines(struct import *import, struct walk *walk, struct err *e
         if (import->count == IMPORT_STEP || scratch->size - scratch->used < LINE_SIZE_MAX)
             ok = ok && import_step(import, walk, err);
     }
-    ok = ok && import_step(import, walk, err);
     if (ok && ferror(file)) ok = failed(err, "read", import->act.tool->file);
     free(line);
+    /* What was read before something went wrong is brought in all the same. */
+    if (!import_step(import, walk, &last) && ok) {
+        *err = last;
+        ok = false;
+    }
     return ok;
 }
 

@@ -13,16 +13,30 @@
 
 enum { TRIES = 5, PAUSE_MS = 1000 };
 
+/* NULL: it can be published. A command without a key would only die again. One without a message_id
+ * cannot be mandatory (a returned message is told by it), so it goes only where others have gone.
+ */
+static const char *why_not(const struct act *act, const struct letter *letter)
+{
+    if (letter->key.length == 0) return "it has no idempotency key, and would die again";
+    if (letter->parsed.message_id.length == 0 && !act->routable && !act->tool->dry_run)
+        return "it has no message_id; replay it together with one that has";
+    return NULL;
+}
+
 static bool posting_make(struct act *act, const struct letter *letter, struct posting *out)
 {
+    const char *problem = why_not(act, letter);
+
     *out = (struct posting){.message = {.exchange = text_of(act->tool->names.commands),
                                         .routing_key = letter->routing_key,
                                         .body = letter->body,
-                                        /* a mandatory message is told from others by its id */
                                         .mandatory = letter->parsed.message_id.length > 0}};
-    out->skipped = !letter_replay_properties(letter, &act->scratch, &out->message.properties);
-    if (out->skipped)
-        (void)complain(EXIT_DONE, "skipped %s: its properties cannot be read", letter->id);
+    if (problem == NULL &&
+        !letter_replay_properties(letter, &act->scratch, &out->message.properties))
+        problem = "its properties cannot be read";
+    out->skipped = problem != NULL;
+    if (out->skipped) (void)complain(EXIT_DONE, "skipped %s: %s", letter->id, problem);
     return !out->skipped;
 }
 
@@ -62,6 +76,7 @@ static bool replay_step(struct act *act, struct walk *walk, const struct letter 
     if (!act_publish(act, postings, count, err)) return false;
     for (uint32_t i = 0; i < count; i++) {
         if (!postings[i].skipped && !browse_take(walk->browse, tags[i], err)) return false;
+        act->routable = act->routable || (!postings[i].skipped && postings[i].message.mandatory);
         act->done += !postings[i].skipped;
         act->skipped += postings[i].skipped;
     }
