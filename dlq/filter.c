@@ -87,6 +87,15 @@ static void add_age(struct sentence *sentence, const char *name, int64_t age_us)
     add(sentence, name, value);
 }
 
+/* Between two characters: what is recorded must be text. */
+static void cut(char text[static FILTER_TEXT_SIZE])
+{
+    size_t at = FILTER_TEXT_SIZE - 4;
+
+    for (int back = 0; back < 3 && ((uint8_t)text[at] & 0xc0) == 0x80; back++) at--;
+    memcpy(text + at, "...", 4);
+}
+
 void filter_text(const struct filter *filter, char out[static FILTER_TEXT_SIZE])
 {
     struct sentence sentence = {out, 0};
@@ -101,5 +110,5 @@ void filter_text(const struct filter *filter, char out[static FILTER_TEXT_SIZE])
     add(&sentence, "trace-id", filter->trace_id);
     add_age(&sentence, "older", filter->older_us);
     add_age(&sentence, "newer", filter->newer_us);
-    if (sentence.used >= FILTER_TEXT_SIZE) memcpy(out + FILTER_TEXT_SIZE - 4, "...", 4);
+    if (sentence.used >= FILTER_TEXT_SIZE) cut(out);
 }

@@ -18,7 +18,7 @@ struct filter { /* NULL and 0: any */
 bool filter_matches(const struct filter *filter, const struct letter *letter, int64_t now_us);
 /* "30s", "15m", "2h", "7d" to microseconds; false for anything else, zero and over 10 years. */
 MUST_CHECK bool filter_age(const char *text, int64_t *out_us);
-/* As it is recorded: "reason=malformed caller=shop older=2h", "" for all letters; cut with "..."
+/* As it is recorded: "reason=malformed caller=shop older=7200s", "" for all letters; cut with "..."
  * when it is too long. */
 void filter_text(const struct filter *filter, char out[static FILTER_TEXT_SIZE]);
 

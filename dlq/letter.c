@@ -138,7 +138,7 @@ static void make_id(struct bytes headers, struct arena *arena, struct letter *ou
     }
     if (!letter_replay_properties(out, arena, &replayed)) replayed = out->properties;
     struct uuid digest = message_digest((struct text){(const char *)replayed.data, replayed.size},
-                                        (struct text){0}, out->body);
+                                        out->routing_key, out->body);
     uuid_format_hex(&digest, hex);
     (void)snprintf(out->id, sizeof out->id, "b%.16s", hex);
 }
@@ -166,12 +166,14 @@ static bool begins_with(struct text name, const char *prefix)
            header_name_equal((struct text){name.bytes, wanted.length}, wanted);
 }
 
-/* What dying has added, and what a publisher's broker has (CC and BCC would send copies). */
+/* What dying has added, and the names for which the broker would send copies: each of those died a
+ * death of its own. */
 static bool is_added(struct text name)
 {
     if (header_name_equal(name, TEXT_LITERAL("x-ledger-first-death")) ||
         header_name_equal(name, TEXT_LITERAL("x-ledger-attempts")))
         return false;
+    if (text_equal(name, TEXT_LITERAL("CC")) || text_equal(name, TEXT_LITERAL("BCC"))) return true;
     return begins_with(name, "x-ledger-") || begins_with(name, "x-first-death-") ||
            begins_with(name, "x-last-death-") || header_name_equal(name, TEXT_LITERAL("x-death")) ||
            header_name_equal(name, TEXT_LITERAL("x-delivery-count"));

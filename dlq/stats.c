@@ -14,6 +14,7 @@ _Static_assert(SLOTS > 2 * STATS_GROUPS_MAX, "the table stays sparse");
 struct stats {
     uint32_t by, count;
     uint64_t total;
+    bool is_sorted;                            /* then the slots no more say where a group is */
     struct group groups[STATS_GROUPS_MAX + 1]; /* the last: all others */
     uint32_t slots[SLOTS];                     /* the place of a group and one more; 0: free */
 };
@@ -57,7 +58,7 @@ static struct group *find(struct stats *stats, const struct group *key)
 {
     for (uint32_t slot = hash(key) % SLOTS;; slot = (slot + 1) % SLOTS) {
         if (stats->slots[slot] == 0 && stats->count < STATS_GROUPS_MAX) {
-            stats->groups[stats->count] = *key;
+            memcpy(&stats->groups[stats->count], key, sizeof *key); /* with its padding */
             stats->slots[slot] = ++stats->count;
         }
         if (stats->slots[slot] == 0) break;
@@ -78,6 +79,7 @@ void stats_add(struct stats *stats, const struct letter *letter)
     int64_t at_us = letter->last_death_us;
     struct group key;
 
+    assert(!stats->is_sorted);
     memset(&key, 0, sizeof key); /* the padding too: it is hashed and compared */
     if (stats->by & STATS_REASON) word_set(key.reason, letter->reason);
     if (stats->by & STATS_COMMAND) word_set(key.command, letter->type);
@@ -115,6 +117,6 @@ const struct group *stats_groups(struct stats *stats, uint32_t *count)
         (*count)++;
     }
     qsort(stats->groups, *count, sizeof *stats->groups, compare);
-    memset(stats->slots, 0, sizeof stats->slots); /* they point no more to where they did */
+    stats->is_sorted = true;
     return stats->groups;
 }

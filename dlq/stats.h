@@ -27,7 +27,7 @@ void stats_close(struct stats *stats); /* NULL is fine */
  */
 void stats_add(struct stats *stats, const struct letter *letter);
 uint64_t stats_total(const struct stats *stats);
-/* Largest first, then by words. The array is the stats' own. */
+/* Ends the counting. Largest first, then by hour, then by words; the array is the stats' own. */
 const struct group *stats_groups(struct stats *stats, uint32_t *count);
 
 #endif

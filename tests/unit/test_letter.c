@@ -142,6 +142,163 @@ static void the_brokers_own_dead_are_told_by_their_bytes(void **state)
     assert_string_equal(ids[0], ids[1]);
 }
 
+/* x-death is a list of tables; its first entry is the latest death. */
+static struct bytes properties_of_the_brokers_dead(const char *reason)
+{
+    static const uint8_t death[] = "\x04time"
+                                   "T\0\0\0\0\x65\x00\x00\x00";
+    struct header headers[] = {header("x-first-death-reason", reason),
+                               header("x-first-death-queue", "ledger.commands.1")};
+    struct properties_out out = {.message_id = TEXT_LITERAL("key-1"),
+                                 .user_id = TEXT_LITERAL("shop"),
+                                 .headers = headers,
+                                 .headers_count = 2};
+    struct bytes plain, properties;
+    struct parts parts;
+
+    assert_true(properties_write(&out, &arena, &plain));
+    assert_true(parts_take(plain, &parts));
+    struct writer writer = writer_in(&arena);
+    write_bytes(&writer, parts.part[PROPERTY_HEADERS].data, parts.part[PROPERTY_HEADERS].size);
+    write_bytes(&writer, "\x07x-deathA", 9);
+    write_u32(&writer, sizeof death - 1 + 5);
+    write_u8(&writer, 'F');
+    write_u32(&writer, sizeof death - 1);
+    write_bytes(&writer, death, sizeof death - 1);
+    assert_true(writer_keep(&writer, &arena, &parts.part[PROPERTY_HEADERS]));
+    parts.part[PROPERTY_EXPIRATION] = bytes_of("60000");
+    assert_true(parts_write(&parts, &arena, &properties));
+    return properties;
+}
+
+static void the_brokers_headers_tell_why_and_when(void **state)
+{
+    static const struct {
+        const char *given, *reason;
+    } rows[] = {{"expired", "expired"}, {"rejected", "body_too_large"}, {"maxlen", "maxlen"}};
+    struct letter letter;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        letter_read(codec, TEXT_LITERAL("bob"), properties_of_the_brokers_dead(rows[i].given),
+                    bytes_of("body"), &arena, &letter);
+        assert_text(letter.reason, rows[i].reason);
+        assert_int_equal(letter.last_death_us, INT64_C(0x65000000) * 1000000);
+        assert_int_equal(letter.first_death_us, letter.last_death_us);
+        assert_text(letter.caller, "shop");
+    }
+}
+
+static void a_trace_id_is_found_in_either_header(void **state)
+{
+    static const struct {
+        const char *name, *value, *trace_id;
+    } rows[] = {{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                 "0af7651916cd43dd8448eb211c80319c"},
+                {"traceparent", "00-0af7651916cd43dd8448eb211c8031", ""},
+                {"traceparent", "", ""},
+                {"x-trace-id", "trace-7", "trace-7"},
+                {"mine", "trace-7", ""}};
+    struct bytes properties;
+    struct letter letter;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct header headers[] = {header(rows[i].name, rows[i].value)};
+        struct properties_out out = {.headers = headers, .headers_count = 1};
+        assert_true(properties_write(&out, &arena, &properties));
+        letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
+        assert_text(letter.trace_id, rows[i].trace_id);
+    }
+}
+
+/* The same bytes under another routing key are another letter. */
+static void an_id_covers_the_routing_key(void **state)
+{
+    struct bytes properties;
+    struct letter bob, carol;
+
+    (void)state;
+    assert_true(properties_write(&(struct properties_out){.message_id = TEXT_LITERAL("key-1")},
+                                 &arena, &properties));
+    letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &bob);
+    letter_read(codec, TEXT_LITERAL("carol"), properties, bytes_of("body"), &arena, &carol);
+    assert_string_not_equal(bob.id, carol.id);
+}
+
+/* Each name alone, so that none is left out because of its neighbour. */
+static void a_replay_is_rid_of_its_deaths(void **state)
+{
+    static const struct {
+        const char *name;
+        bool kept;
+    } rows[] = {{"x-death", false},
+                {"x-first-death-reason", false},
+                {"x-last-death-queue", false},
+                {"x-delivery-count", false},
+                {"x-ledger-position", false},
+                {"X-Ledger-Expiration", false},
+                {"x-ledger-user-id", false},
+                {"x-ledger-first-death", true},
+                {"x-ledger-attempts", true},
+                {"x-deaths", true},
+                {"x-first-death", true},
+                {"x-ledger", true},
+                {"traceparent", true}};
+    struct bytes properties;
+    struct letter letter;
+    struct parts parts;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct header headers[] = {header(rows[i].name, "value")};
+        struct properties_out out = {.headers = headers, .headers_count = 1};
+        assert_true(properties_write(&out, &arena, &properties));
+        letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
+        assert_true(letter_replay_properties(&letter, &arena, &properties));
+        assert_true(parts_take(properties, &parts));
+        if ((parts.part[PROPERTY_HEADERS].size > 0) != rows[i].kept) fail_msg("%s", rows[i].name);
+    }
+}
+
+static void a_replay_has_no_user_id_and_never_expires(void **state)
+{
+    struct bytes properties = properties_of_the_brokers_dead("expired");
+    struct properties parsed;
+    struct letter letter;
+
+    (void)state;
+    assert_true(properties_parse(properties, &parsed));
+    assert_text(parsed.user_id, "shop");
+    assert_text(parsed.expiration, "60000");
+    letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
+    assert_true(letter_replay_properties(&letter, &arena, &properties));
+    assert_true(properties_parse(properties, &parsed));
+    assert_int_equal(parsed.user_id.length, 0);
+    assert_int_equal(parsed.expiration.length, 0);
+    assert_text(parsed.app_id, "shop");
+    assert_text(parsed.message_id, "key-1");
+}
+
+static void a_replay_sends_no_copies(void **state)
+{
+    struct header headers[] = {header("CC", "bob"), header("BCC", "carol"), header("cc", "mine")};
+    struct properties_out out = {.headers = headers, .headers_count = 3};
+    struct bytes properties;
+    struct letter letter;
+    struct parts parts;
+    struct entry entry;
+
+    (void)state;
+    assert_true(properties_write(&out, &arena, &properties));
+    letter_read(codec, TEXT_LITERAL("alice"), properties, bytes_of("body"), &arena, &letter);
+    assert_true(letter_replay_properties(&letter, &arena, &properties));
+    assert_true(parts_take(properties, &parts));
+    assert_true(entry_take(&parts.part[PROPERTY_HEADERS], &entry));
+    assert_text(entry.name, "cc");
+    assert_int_equal(parts.part[PROPERTY_HEADERS].size, 0);
+}
+
 static void a_replay_publishes_what_it_was(void **state)
 {
     struct letter letter = sample("application/json", bytes_of(TRANSFER));
@@ -253,6 +410,23 @@ static void a_filter_is_recorded_as_it_is(void **state)
     assert_string_equal(text + FILTER_TEXT_SIZE - 4, "...");
 }
 
+/* PostgreSQL stores no half characters. */
+static void a_cut_filter_is_still_text(void **state)
+{
+    char account[FILTER_TEXT_SIZE + 8] = "", text[FILTER_TEXT_SIZE];
+
+    (void)state;
+    for (uint32_t shift = 0; shift < 4; shift++) {
+        memset(account, 'a', shift);
+        for (uint32_t at = shift; at + 4 < sizeof account; at += 4)
+            memcpy(account + at, "\xf0\x9f\x92\xb6", 5);
+        filter_text(&(struct filter){.account = account}, text);
+        assert_true(utf8_is_valid(text_of(text)));
+        assert_true(strlen(text) >= FILTER_TEXT_SIZE - 4);
+        assert_string_equal(text + strlen(text) - 3, "...");
+    }
+}
+
 /* --- stats ------------------------------------------------------------------------------- */
 
 static void letters_are_counted_in_bounded_memory(void **state)
@@ -309,6 +483,59 @@ static void groups_know_their_hour_and_ages(void **state)
     stats_close(stats);
 }
 
+static void words_are_bounded_and_printable(void **state)
+{
+    struct letter letter = sample("application/json", bytes_of(TRANSFER));
+    struct stats *stats;
+    struct err err = {0};
+    char caller[3 * STATS_WORD_SIZE];
+    uint32_t count;
+
+    (void)state;
+    memset(caller, 'c', sizeof caller);
+    memcpy(caller, "a\x1b\xc3\xa9\0b", 6);
+    letter.caller = (struct text){caller, sizeof caller};
+    assert_true(stats_open(&stats, STATS_CALLER, &err));
+    stats_add(stats, &letter);
+    letter.caller.length -= 7; /* beyond what is told apart */
+    stats_add(stats, &letter);
+    const struct group *groups = stats_groups(stats, &count);
+    assert_int_equal(count, 1);
+    assert_int_equal(groups[0].count, 2);
+    assert_int_equal(strlen(groups[0].caller), STATS_WORD_SIZE - 1);
+    assert_memory_equal(groups[0].caller, "a????bccc", 9);
+    assert_int_equal(groups[0].command[0], '\0');
+    stats_close(stats);
+}
+
+static void groups_of_a_size_come_by_hour_then_by_words(void **state)
+{
+    static const struct {
+        const char *caller;
+        int64_t hour;
+    } rows[] = {{"b", 2}, {"a", 2}, {"c", 1}, {"z", 3}, {"z", 3}},
+      wanted[] = {{"z", 3}, {"c", 1}, {"a", 2}, {"b", 2}};
+    struct letter letter = sample("application/json", bytes_of(TRANSFER));
+    struct stats *stats;
+    struct err err = {0};
+    uint32_t count;
+
+    (void)state;
+    assert_true(stats_open(&stats, STATS_CALLER | STATS_HOUR, &err));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        letter.caller = text_of(rows[i].caller);
+        letter.last_death_us = rows[i].hour * INT64_C(3600000000);
+        stats_add(stats, &letter);
+    }
+    const struct group *groups = stats_groups(stats, &count);
+    assert_int_equal(count, sizeof wanted / sizeof wanted[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_string_equal(groups[i].caller, wanted[i].caller);
+        assert_int_equal(groups[i].hour_us, wanted[i].hour * INT64_C(3600000000));
+    }
+    stats_close(stats);
+}
+
 /* --- lines ------------------------------------------------------------------------------- */
 
 static void a_line_brings_back_every_byte(void **state)
@@ -332,6 +559,51 @@ static void a_line_brings_back_every_byte(void **state)
         if (size > 0) assert_memory_equal(line.body.data, body, size);
         assert_int_equal(line.properties.size, letter.properties.size);
         assert_memory_equal(line.properties.data, letter.properties.data, line.properties.size);
+    }
+}
+
+/* A routing key is any bytes; of what the broker gave up it is the only place that has it. */
+static void a_line_brings_back_any_routing_key(void **state)
+{
+    static const struct text keys[] = {TEXT_CONSTANT(""),        TEXT_CONSTANT("alice"),
+                                       TEXT_CONSTANT("caf\xe9"), TEXT_CONSTANT("\xff"),
+                                       TEXT_CONSTANT("a\0b"),    TEXT_CONSTANT("\xc3\xa9\"\\\n")};
+    struct letter letter = sample("application/json", bytes_of(TRANSFER));
+    char problem[PROBLEM_SIZE];
+    struct bytes text;
+    struct line line;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        letter.own_routing_key = keys[i];
+        assert_true(line_write(&letter, true, &arena, &text));
+        assert_true(line_read(text, &arena, &line, problem, sizeof problem));
+        if (!text_equal(line.own_routing_key, keys[i])) fail_msg("key %zu", i);
+    }
+}
+
+/* One text for one value: what was damaged is refused, not guessed at. */
+static void base64_is_read_strictly(void **state)
+{
+    static const struct {
+        const char *text;
+        int size; /* -1: refused */
+    } rows[] = {{"", 0},          {"AAA=", 2},      {"AA==", 1},      {"AAAA", 3},
+                {"AAAAAA==", 4},  {"A===", -1},     {"====", -1},     {"=AAA", -1},
+                {"AA=A", -1},     {"AB==", -1},     {"AAB=", -1},     {"AA==AAAA", -1},
+                {"AAA=AAAA", -1}, {"AAA", -1},      {"-AAA", -1},     {" AAA", -1},
+                {"AAA ", -1},     {"AAAA    ", -1}, {"    AAAA", -1}, {"    ", -1},
+                {"AA\\nA", -1},   {"AAAA\\n", -1},  {"AAA\\n", -1},   {"AAA\\u0000", -1}};
+    char text[128], problem[PROBLEM_SIZE];
+    struct line line;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        (void)snprintf(text, sizeof text, "{\"properties_base64\":\"AAA=\",\"body_base64\":\"%s\"}",
+                       rows[i].text);
+        bool ok = line_read(bytes_of(text), &arena, &line, problem, sizeof problem);
+        if (ok != (rows[i].size >= 0) || (ok && (int)line.body.size != rows[i].size))
+            fail_msg("'%s'", rows[i].text);
     }
 }
 
@@ -398,13 +670,24 @@ int main(void)
         cmocka_unit_test(all_of_a_letter_is_read),
         cmocka_unit_test(what_cannot_be_read_is_empty),
         cmocka_unit_test(the_brokers_own_dead_are_told_by_their_bytes),
+        cmocka_unit_test(the_brokers_headers_tell_why_and_when),
+        cmocka_unit_test(a_trace_id_is_found_in_either_header),
+        cmocka_unit_test(an_id_covers_the_routing_key),
         cmocka_unit_test(a_replay_publishes_what_it_was),
+        cmocka_unit_test(a_replay_is_rid_of_its_deaths),
+        cmocka_unit_test(a_replay_has_no_user_id_and_never_expires),
+        cmocka_unit_test(a_replay_sends_no_copies),
         cmocka_unit_test(a_filter_wants_all_of_its_parts),
         cmocka_unit_test(ages_are_read_exactly),
         cmocka_unit_test(a_filter_is_recorded_as_it_is),
+        cmocka_unit_test(a_cut_filter_is_still_text),
         cmocka_unit_test(letters_are_counted_in_bounded_memory),
         cmocka_unit_test(groups_know_their_hour_and_ages),
+        cmocka_unit_test(words_are_bounded_and_printable),
+        cmocka_unit_test(groups_of_a_size_come_by_hour_then_by_words),
         cmocka_unit_test(a_line_brings_back_every_byte),
+        cmocka_unit_test(a_line_brings_back_any_routing_key),
+        cmocka_unit_test(base64_is_read_strictly),
         cmocka_unit_test(a_line_is_readable_for_people),
         cmocka_unit_test(what_is_no_line_is_refused),
     };
