@@ -147,6 +147,38 @@ bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple, struct
     return consumer_send(consumer, AMQP_BASIC_ACK_METHOD, &fields, err);
 }
 
+/* What the channel has of acknowledgements it hands on when it hears from the queue about earlier
+ * ones, which it does at the latest when a consumer has been added. This one has no credit, so
+ * nothing is ever sent to it. The channel agrees before it adds it: hence the first round trip; and
+ * takes note of what it heard before the second one. */
+bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err *err)
+{
+    struct link *link = consumer->link;
+    char tag[TAG_SIZE];
+    struct subscription nobody = {.number = UINT32_MAX, .serial = consumer->subscriptions_made++};
+    amqp_table_entry_t none[2] = {{.key = amqp_cstring_bytes("credit")},
+                                  {.key = amqp_cstring_bytes("drain")}};
+    amqp_table_entry_t credit = {.key = amqp_cstring_bytes("x-credit")};
+
+    none[0].value.kind = AMQP_FIELD_KIND_I64;
+    none[1].value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    credit.value.kind = AMQP_FIELD_KIND_TABLE;
+    credit.value.value.table = (amqp_table_t){.num_entries = 2, .entries = none};
+    amqp_table_t arguments = {.num_entries = 1, .entries = &credit};
+
+    if (!link_flush(link, err)) return false;
+    (void)amqp_basic_consume(link->state, LINK_CHANNEL, amqp_cstring_bytes(queue),
+                             tag_format(&nobody, tag), false, false, false, arguments);
+    for (int trips = 0; trips < 2; trips++) {
+        if (!link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err,
+                           "await the acknowledgements for queue %s", queue))
+            return false;
+        (void)amqp_basic_qos(link->state, LINK_CHANNEL, 0, 1, false);
+    }
+    return link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err,
+                         "await the acknowledgements for queue %s", queue);
+}
+
 bool consumer_reject(struct consumer *consumer, uint64_t tag, struct err *err)
 {
     amqp_basic_reject_t fields = {.delivery_tag = tag, .requeue = false};

@@ -41,7 +41,7 @@ MUST_CHECK bool consumer_open(struct consumer **out, const struct consumer_optio
  * hundred ms under load) and deliver those again. */
 void consumer_close(struct consumer *consumer);
 
-/* prefetch counts for this queue's consumer alone; 0: no limit. */
+/* prefetch counts for this queue's consumer alone; 0 is 2000 for a quorum queue. */
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once
@@ -65,6 +65,9 @@ MUST_CHECK bool consumer_beat(struct consumer *consumer, struct err *err);
 /* Acknowledgements leave at once when the socket takes them, else with the next call. */
 MUST_CHECK bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple,
                              struct err *err);
+/* Comes back when a quorum queue has every acknowledgement sent so far, even if the connection is
+ * closed at once. For the end only: deliveries on their way are gathered in memory meanwhile. */
+MUST_CHECK bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err *err);
 /* Not requeued: the broker dead-letters it by the queue's policy. */
 MUST_CHECK bool consumer_reject(struct consumer *consumer, uint64_t tag, struct err *err);
 

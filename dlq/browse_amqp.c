@@ -1,12 +1,17 @@
 /*
- * browse_amqp.c - see browse_amqp.h. RabbitMQ 3.10 puts what comes back to a quorum queue not at
- * its head but behind what has come back before. So the order stays only for one who holds all of
- * them before he gives any back: even to see one letter, all are taken.
+ * browse_amqp.c - see browse_amqp.h. Letters are held unacknowledged while one looks, and closing
+ * the connection gives them back: RabbitMQ 3.10 does that in their order, while it takes those of
+ * one basic.nack in the order of a hash when they are more than 32.
  *
- * They are held unacknowledged, HELD_MAX by one consumer (that is as much as a prefetch can say),
- * then it is cancelled and the next one begins: each holds a contiguous part. Closing the
- * connection gives them back, consumer after consumer as their tags sort (up to CONSUMERS_MAX:
- * beyond 32, and for a basic.nack of more than 32, the order is a hash's).
+ * Invariants:
+ *  1. letters are held in parts, each by a connection of its own, as an acknowledgement costs the
+ *     broker 0.2 ms for each 1,000 letters that its channel holds before that one. Only the last
+ *     part is open. It is cancelled when it is full, with nothing on its way (else the broker would
+ *     put that back out of order), before the next one begins; so each holds letters later than
+ *     those of all before it, and they are closed in that order;
+ *  2. what the broker got back before it keeps in a list of its own, ahead of the queue, and adds
+ *     to that list's end. Before giving back we therefore hold all of it: the letters that come as
+ *     redelivered, which are the first ones.
  */
 #include "dlq/browse_amqp.h"
 
@@ -14,30 +19,40 @@
 #include "base/link_amqp.h"
 #include "base/topology_amqp.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 enum {
     HEARTBEAT_S = 60,
-    HELD_MAX = 65535,
-    CONSUMERS_MAX = 31,
-    SKIP_PAGE = 500,
-    DLX = 3, /* among the exchanges of names_topology */
-    POLL_MS = 50,
-    ACKS_LAND_MS = 250, /* RabbitMQ forgets acknowledgements that a closing connection overtakes */
+    POLL_MS = 5,
     FETCH_MS = 200,
-    /* RabbitMQ puts about 100,000 letters a second back in their places; three times that. */
-    RETURNED_A_MS = 30,
+    PASSED_MAX = 256,
+    PART_LEAST = 20000,
+    PART_MOST = UINT16_MAX, /* of a prefetch count; 0, "no limit", is 2000 for a quorum queue */
+    PARTS_MAX = 120,
+    DLX = 3,           /* among the exchanges of names_topology */
+    PARTS_USUAL = 100, /* of a very long queue; the rest is for hold_all_returned */
+    PART_SHIFT = 48,   /* above a letter's tag on its connection, its part */
+};
+
+struct part {
+    struct consumer *consumer;
+    uint16_t prefetch; /* it is full when it holds so many */
+    uint32_t held;
+    bool taken_from;
 };
 
 struct browse {
     struct browse_options options;
-    struct consumer *consumer;
     struct link *link; /* for counting */
-    uint64_t total, seen, taken;
-    uint32_t consumers;           /* begun so far; the last one is active */
-    uint32_t held;                /* by the last one */
-    uint64_t last_tag, first_tag; /* delivered; the last consumer's */
+    uint64_t total, seen;
+    struct part parts[PARTS_MAX];
+    uint32_t parts_count;               /* the last one is open */
+    bool reached_new;                   /* the last letter had not been looked at before */
+    bool failed;                        /* a connection is of no more use */
+    struct delivery passed[PASSED_MAX]; /* letters that nobody is to see */
+    struct arena scratch;               /* theirs */
 };
 
 /* What is ready: neither held by somebody nor taken. */
@@ -75,37 +90,30 @@ static bool check_queue(const struct browse_options *options, struct err *err)
     return ok;
 }
 
-static bool begin_consumer(struct browse *browse, struct err *err)
+/* The smallest parts that hold all. */
+static uint16_t part_size(uint64_t total, uint64_t left)
 {
-    uint32_t number = browse->consumers;
+    uint64_t size = (total + PARTS_USUAL - 1) / PARTS_USUAL;
 
-    if (number > 0 && !consumer_cancel(browse->consumer, number - 1, err)) return false;
-    browse->consumers++;
-    browse->held = 0;
-    browse->first_tag = browse->last_tag + 1;
-    return consumer_subscribe(browse->consumer, browse->options.names->dlq, number, HELD_MAX, err);
+    if (size < PART_LEAST) size = PART_LEAST;
+    return (uint16_t)(size < left ? size : left);
 }
 
 bool browse_open(struct browse **out, const struct browse_options *options, struct err *err)
 {
     struct browse *browse = calloc(1, sizeof *browse);
     struct link_options link = {options->url, options->name, 0, options->timeout_ms};
-    struct consumer_options consumer = {.url = options->url,
-                                        .name = options->name,
-                                        .heartbeat_s = HEARTBEAT_S,
-                                        .timeout_ms = options->timeout_ms,
-                                        .body_max = options->body_max};
+    const uint64_t most = (uint64_t)PARTS_USUAL * PART_MOST;
 
     *out = browse;
     if (browse == NULL) return err_set(err, ERR_FATAL, "could not look: out of memory");
     browse->options = *options;
-    if (!check_queue(options, err) || !link_open(&browse->link, &link, err) ||
-        !count_ready(browse, &browse->total, err) ||
-        !consumer_open(&browse->consumer, &consumer, err))
+    if (!arena_open(&browse->scratch, 2 * consumer_arena_least(options->body_max), err) ||
+        !check_queue(options, err) || !link_open(&browse->link, &link, err) ||
+        !count_ready(browse, &browse->total, err))
         return false;
-    if (browse->total > (uint64_t)HELD_MAX * CONSUMERS_MAX)
-        browse->total = (uint64_t)HELD_MAX * CONSUMERS_MAX;
-    return browse->total == 0 || begin_consumer(browse, err);
+    if (browse->total > most) browse->total = most;
+    return true;
 }
 
 uint64_t browse_total(const struct browse *browse)
@@ -113,83 +121,217 @@ uint64_t browse_total(const struct browse *browse)
     return browse->total;
 }
 
-bool browse_next(struct browse *browse, struct delivery *out, uint32_t max, struct arena *arena,
-                 uint32_t *count, struct err *err)
+static struct part *part_last(struct browse *browse)
 {
-    uint64_t left = browse->total - browse->seen;
-    uint64_t deadline_ms = clock_monotonic_ms() + browse->options.timeout_ms;
+    return browse->parts_count == 0 ? NULL : &browse->parts[browse->parts_count - 1];
+}
 
-    *count = 0;
-    if (left == 0) return true;
-    if (max > left) max = (uint32_t)left;
-    if (max > HELD_MAX - browse->held && browse->held < HELD_MAX) max = HELD_MAX - browse->held;
-    if (browse->held == HELD_MAX && !begin_consumer(browse, err)) return false;
+static bool part_begin(struct browse *browse, uint16_t prefetch, struct err *err)
+{
+    struct part *part = &browse->parts[browse->parts_count];
+    struct consumer_options options = {.url = browse->options.url,
+                                       .name = browse->options.name,
+                                       .heartbeat_s = HEARTBEAT_S,
+                                       .timeout_ms = browse->options.timeout_ms,
+                                       .body_max = browse->options.body_max};
+
+    if (browse->parts_count == PARTS_MAX)
+        return err_set(err, ERR_RETRY, "could not look further into %s: too much comes and goes",
+                       browse->options.names->dlq);
+    if (!consumer_open(&part->consumer, &options, err)) return false;
+    browse->parts_count++;
+    part->prefetch = prefetch;
+    return consumer_subscribe(part->consumer, browse->options.names->dlq, 0, prefetch, err);
+}
+
+/* Comes back when the broker has done it, so that what is acknowledged later brings nothing. */
+static bool part_end(struct browse *browse, struct part *part, struct arena *arena, struct err *err)
+{
+    uint32_t count = 1;
+
+    if (!consumer_cancel(part->consumer, 0, err)) return false;
+    for (; count > 0; part->held += count) {
+        arena_reset(arena);
+        if (!consumer_fetch(part->consumer, 0, browse->passed, PASSED_MAX, arena, &count, err))
+            return false;
+    }
+    return true;
+}
+
+static bool beat_all(struct browse *browse, struct err *err)
+{
+    for (uint32_t i = 0; i < browse->parts_count; i++)
+        if (!consumer_beat(browse->parts[i].consumer, err)) return false;
+    return true;
+}
+
+/* A part with room, the last one or a new one. */
+static bool part_ready(struct browse *browse, struct err *err)
+{
+    struct part *last = part_last(browse);
+
+    if (last != NULL && last->held < last->prefetch) return true;
+    if (last != NULL && !part_end(browse, last, &browse->scratch, err)) return false;
+    return part_begin(browse, part_size(browse->total, browse->total - browse->seen), err);
+}
+
+static bool fetch_some(struct browse *browse, struct delivery *out, uint32_t max,
+                       struct arena *arena, uint32_t *count, struct err *err)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + browse->options.timeout_ms;
+    struct part *last = part_last(browse);
+
     while (*count == 0) {
-        if (!consumer_fetch(browse->consumer, FETCH_MS, out, max, arena, count, err)) return false;
+        if (!consumer_fetch(last->consumer, FETCH_MS, out, max, arena, count, err)) return false;
         if (*count == 0 && clock_monotonic_ms() > deadline_ms)
             return err_set(err, ERR_RETRY,
                            "could not look further into %s: %" PRIu64 " of %" PRIu64
                            " letters came; does somebody else consume them?",
                            browse->options.names->dlq, browse->seen, browse->total);
     }
-    browse->seen += *count;
-    browse->held += *count;
-    browse->last_tag = out[*count - 1].tag;
+    last->held += *count;
+    browse->reached_new = !out[*count - 1].redelivered;
     return true;
 }
 
-bool browse_take(struct browse *browse, uint64_t tag, struct err *err)
+bool browse_next(struct browse *browse, struct delivery *out, uint32_t max, struct arena *arena,
+                 uint32_t *count, struct err *err)
 {
-    browse->taken++;
-    if (tag >= browse->first_tag) browse->held--;
-    return consumer_ack(browse->consumer, tag, false, err);
+    uint64_t left = browse->total - browse->seen;
+
+    *count = 0;
+    if (left == 0) return true;
+    if (max > left) max = (uint32_t)left;
+    if (!beat_all(browse, err) || !part_ready(browse, err) ||
+        !fetch_some(browse, out, max, arena, count, err)) {
+        browse->failed = true;
+        return false;
+    }
+    browse->seen += *count;
+    for (uint32_t i = 0; i < *count; i++)
+        out[i].tag |= (uint64_t)(browse->parts_count - 1) << PART_SHIFT;
+    return true;
 }
 
-static bool await_returned(struct browse *browse, struct err *err)
+/* When the part is open the broker sends another letter for it. */
+bool browse_take(struct browse *browse, uint64_t tag, struct err *err)
 {
-    uint64_t wanted = browse->total - browse->taken, ready = 0;
-    uint64_t deadline_ms =
-        clock_monotonic_ms() + browse->options.timeout_ms + wanted / RETURNED_A_MS;
+    struct part *part = &browse->parts[tag >> PART_SHIFT];
+
+    assert(part->held > 0);
+    part->held--;
+    part->taken_from = true;
+    return consumer_ack(part->consumer, tag & ((UINT64_C(1) << PART_SHIFT) - 1), false, err);
+}
+
+/* Takes in what is on its way to the last part: until it is full, or the broker has nothing more.
+ */
+static bool part_fill(struct browse *browse, struct err *err)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + browse->options.timeout_ms, ready = 1;
+    struct part *last = part_last(browse);
+
+    while (last->held < last->prefetch && ready > 0) {
+        uint32_t count = 0;
+        arena_reset(&browse->scratch);
+        if (!consumer_fetch(last->consumer, FETCH_MS, browse->passed, PASSED_MAX, &browse->scratch,
+                            &count, err))
+            return false;
+        last->held += count;
+        if (count > 0) browse->reached_new = !browse->passed[count - 1].redelivered;
+        if (count == 0 && !count_ready(browse, &ready, err)) return false;
+        if (count == 0 && ready > 0 && clock_monotonic_ms() > deadline_ms)
+            return err_set(err, ERR_RETRY, "could not leave %s: what it sends does not arrive",
+                           browse->options.names->dlq);
+    }
+    return true;
+}
+
+/* See invariant 2. A last part that is not full may get letters at the very moment when it is
+ * ended; the broker puts those back, ahead of all that we hold. They are taken in again, each by a
+ * part of its own, which is full at once and so ends without such doubt, until one comes that is
+ * new. */
+static bool hold_all_returned(struct browse *browse, struct err *err)
+{
+    struct arena *arena = &browse->scratch;
+    uint32_t count = 1;
+    uint64_t ready = 0;
+
+    while (count > 0 && !browse->reached_new) {
+        arena_reset(arena);
+        if (!browse_next(browse, browse->passed, PASSED_MAX, arena, &count, err)) return false;
+    }
+    if (!part_fill(browse, err)) return false;
+    bool full = part_last(browse)->held == part_last(browse)->prefetch;
+    if (!part_end(browse, part_last(browse), arena, err)) return false;
+    for (browse->reached_new = full && browse->reached_new; !browse->reached_new;) {
+        if (!count_ready(browse, &ready, err)) return false;
+        if (ready == 0) break;
+        arena_reset(arena);
+        count = 0;
+        if (!part_begin(browse, 1, err) ||
+            !fetch_some(browse, browse->passed, 1, arena, &count, err) ||
+            !part_end(browse, part_last(browse), arena, err))
+            return false;
+    }
+    return true;
+}
+
+static bool land_acks(struct browse *browse, struct err *err)
+{
+    for (uint32_t i = 0; i < browse->parts_count; i++)
+        if (browse->parts[i].taken_from &&
+            !consumer_land_acks(browse->parts[i].consumer, browse->options.names->dlq, err))
+            return false;
+    return true;
+}
+
+static bool await_ready(struct browse *browse, uint64_t wanted, struct err *err)
+{
+    uint64_t ready = 0, deadline_ms = clock_monotonic_ms() + browse->options.timeout_ms;
 
     for (;;) {
         if (!count_ready(browse, &ready, err)) return false;
         if (ready >= wanted) return true;
         if (clock_monotonic_ms() > deadline_ms)
             return err_set(err, ERR_RETRY,
-                           "%s shows %" PRIu64 " letters, not %" PRIu64
-                           ": RabbitMQ is still putting "
-                           "them back, or somebody consumes them",
+                           "could not wait for %s: it shows %" PRIu64 " letters, not %" PRIu64
+                           "; RabbitMQ is still putting them back, or somebody consumes them",
                            browse->options.names->dlq, ready, wanted);
         clock_sleep_ms(POLL_MS);
     }
 }
 
-static bool pass_over_rest(struct browse *browse, struct err *err)
+/* Part by part, so that one is back before the next. */
+static bool give_back(struct browse *browse, struct err *err)
 {
-    static struct delivery deliveries[SKIP_PAGE];
-    struct arena arena;
-    uint32_t count = 1;
-    bool ok = arena_open(&arena, 4 * consumer_arena_least(browse->options.body_max), err);
+    uint64_t ready = 0;
 
-    while (ok && count > 0) {
-        arena_reset(&arena);
-        ok = browse_next(browse, deliveries, SKIP_PAGE, &arena, &count, err);
+    if (!hold_all_returned(browse, err) || !land_acks(browse, err) ||
+        !count_ready(browse, &ready, err))
+        return false;
+    for (uint32_t i = 0; i < browse->parts_count; i++) {
+        struct part *part = &browse->parts[i];
+        consumer_close(part->consumer);
+        part->consumer = NULL;
+        ready += part->held;
+        if (!await_ready(browse, ready, err)) return false;
     }
-    arena_close(&arena);
-    return ok;
+    return true;
 }
 
 bool browse_finish(struct browse *browse, struct err *err)
 {
-    bool looked, ok = true;
+    bool had_failed = err->kind != ERR_NONE;
+    struct err own = {0};
+    bool ok = true;
 
     if (browse == NULL) return true;
-    looked = browse->consumers > 0 && err->kind == ERR_NONE;
-    if (looked) ok = pass_over_rest(browse, err);
-    clock_sleep_ms(browse->taken > 0 ? ACKS_LAND_MS : 0);
-    consumer_close(browse->consumer);
-    if (looked && ok) ok = await_returned(browse, err);
+    if (!browse->failed && browse->parts_count > 0) ok = give_back(browse, &own);
+    for (uint32_t i = 0; i < PARTS_MAX; i++) consumer_close(browse->parts[i].consumer);
     link_close(browse->link);
+    arena_close(&browse->scratch);
     free(browse);
+    if (!ok && !had_failed) *err = own;
     return ok;
 }

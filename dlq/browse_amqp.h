@@ -7,7 +7,8 @@
  * The queue must have an x-delivery-limit, as the ledger declares it, else RabbitMQ puts returned
  * messages behind new ones (rabbitmq-server pull request 3746); browse_open refuses one that was
  * declared otherwise. One who looks holds the letters: a second one at the same time would see the
- * rest only, so callers take turns (audit_pg.h). At most 2,031,585 letters are looked at.
+ * rest only, so callers take turns (audit_pg.h). While they are held each letter costs the broker
+ * about 1 KiB of memory.
  */
 #ifndef DLQ_BROWSE_AMQP_H
 #define DLQ_BROWSE_AMQP_H

@@ -234,7 +234,7 @@ static bool redis_in_trouble(void)
     if (!server_do("start", SERVER_REDIS, NULL)) give_up("Redis could not be started");
     rates[4] = answered_per_second(seconds, false);
     for (int i = 0; i < 5; i++) {
-        bool enough = rates[i] >= 0.7 * rates[0];
+        bool enough = rates[i] * 100 >= rates[0] * setting("LEAST", 70);
         printf("Redis %-20s %8.0f answers/s, %.2f of before%s\n", what[i], rates[i],
                rates[i] / rates[0], enough ? "" : ": TOO FEW");
         ok = ok && enough;
