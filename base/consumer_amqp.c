@@ -150,7 +150,8 @@ bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple, struct
 /* What the channel has of acknowledgements it hands on when it hears from the queue about earlier
  * ones, which it does at the latest when a consumer has been added. This one has no credit, so
  * nothing is ever sent to it. The channel agrees before it adds it: hence the first round trip; and
- * takes note of what it heard before the second one. */
+ * takes note of what it heard before the second one. Then it goes: as a single active consumer it
+ * would be the next one, and stop the queue. */
 bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err *err)
 {
     struct link *link = consumer->link;
@@ -175,6 +176,10 @@ bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err
             return false;
         (void)amqp_basic_qos(link->state, LINK_CHANNEL, 0, 1, false);
     }
+    if (!link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err,
+                       "await the acknowledgements for queue %s", queue))
+        return false;
+    (void)amqp_basic_cancel(link->state, LINK_CHANNEL, tag_format(&nobody, tag));
     return link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err,
                          "await the acknowledgements for queue %s", queue);
 }

@@ -65,8 +65,10 @@ MUST_CHECK bool consumer_beat(struct consumer *consumer, struct err *err);
 /* Acknowledgements leave at once when the socket takes them, else with the next call. */
 MUST_CHECK bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple,
                              struct err *err);
-/* Comes back when a quorum queue has every acknowledgement sent so far, even if the connection is
- * closed at once. For the end only: deliveries on their way are gathered in memory meanwhile. */
+/* Comes back when a quorum queue has every acknowledgement sent so far, and has sent what they made
+ * room for. Before the connection is closed, which would else forget some; and before
+ * consumer_cancel: RabbitMQ 3.10 puts deliveries that cross a cancel back in the order of a hash
+ * when they are more than 32. Deliveries on their way are gathered in memory meanwhile. */
 MUST_CHECK bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err *err);
 /* Not requeued: the broker dead-letters it by the queue's policy. */
 MUST_CHECK bool consumer_reject(struct consumer *consumer, uint64_t tag, struct err *err);

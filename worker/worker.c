@@ -248,7 +248,9 @@ static bool leave_shard(struct worker *worker, uint32_t shard, struct err *err)
     assert(worker->shards[shard] == SHARD_OURS);
     worker->shards[shard] = SHARD_LEAVING;
     worker->leaving_left = worker->names.shards * worker->settings->prefetch;
-    worker->consumer_broken = !consumer_cancel(worker->consumer, shard, err);
+    worker->consumer_broken =
+        !consumer_land_acks(worker->consumer, worker->names.shard[shard], err) ||
+        !consumer_cancel(worker->consumer, shard, err);
     return !worker->consumer_broken;
 }
 
