@@ -64,9 +64,7 @@ void consumer_close(struct consumer *consumer)
  * count when a cancelled tag is used again (rabbitmq-server issue 5927). */
 static amqp_bytes_t tag_format(const struct subscription *subscription, char tag[static TAG_SIZE])
 {
-    /* In the order of their numbers when sorted as bytes: so RabbitMQ gives back what several
-       consumers of a queue held. */
-    (void)snprintf(tag, TAG_SIZE, "%05u.%u", subscription->number, subscription->serial);
+    (void)snprintf(tag, TAG_SIZE, "%u.%u", subscription->number, subscription->serial);
     return amqp_cstring_bytes(tag);
 }
 

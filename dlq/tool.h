@@ -66,9 +66,9 @@ struct walk {
     struct tool *tool;
     struct audit *audit; /* NULL when PostgreSQL is away and we only look */
     struct browse *browse;
-    struct arena arena;            /* reset before each page */
-    uint64_t seen, matched, total; /* letters so far, and at the beginning */
-    uint32_t oversized;            /* letters too large to be read here */
+    struct arena arena;   /* reset before each page */
+    uint64_t seen, total; /* letters so far, and at the beginning */
+    uint32_t oversized;   /* letters too large to be read here */
     bool enough;
     int64_t until_us;                    /* what died later is not ours: it came while we act */
     struct letter letters[PAGE_LETTERS]; /* that match */

@@ -78,6 +78,7 @@ bool walk_run(struct walk *walk, walk_page page, void *context, struct err *err)
     browse_drop(walk);
     walk->seen = 0;
     walk->oversized = 0;
+    walk->enough = false;
     if (!browse_open(&walk->browse, &options, err)) return false;
     walk->total = browse_total(walk->browse);
     while (!walk->enough && !stop_requested()) {
@@ -89,7 +90,6 @@ bool walk_run(struct walk *walk, walk_page page, void *context, struct err *err)
         read_page(walk, count, &matching);
         walk->seen += count;
         if (matching > 0 && !page(context, walk, walk->letters, matching, err)) return false;
-        walk->matched += matching;
     }
     if (walk->oversized > 0)
         (void)complain(EXIT_DONE, "%u letters of over %d MiB were left alone", walk->oversized,

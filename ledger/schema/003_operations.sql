@@ -22,7 +22,6 @@ CREATE TABLE operation (
     started_at timestamptz NOT NULL DEFAULT now(),
     ended_at   timestamptz,
     state      text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'stopped', 'failed', 'interrupted')),
-    matched    bigint,                             -- letters it is about, when it counted them first
     staged     bigint NOT NULL DEFAULT 0,
     finished   bigint NOT NULL DEFAULT 0,          -- published (or dropped) and confirmed, of the staged ones
     note       text
@@ -50,5 +49,5 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON suspect TO ledger_worker;
 GRANT USAGE ON SCHEMA ledger TO ledger_operator;
 GRANT SELECT ON schema_migration TO ledger_operator;
 GRANT SELECT, INSERT ON operation, operation_letter TO ledger_operator;
-GRANT UPDATE (ended_at, state, matched, staged, finished, note) ON operation TO ledger_operator;
+GRANT UPDATE (ended_at, state, staged, finished, note) ON operation TO ledger_operator;
 GRANT SELECT ON suspect, operation, operation_letter TO ledger_reader;

@@ -234,7 +234,7 @@ static bool postgres_immediate(uint32_t random, char note[static NOTE_SIZE])
         stage_pause(100); /* it is still on its way down */
     bool back = server_do("start", SERVER_POSTGRES, NULL) && await_answer(SERVER_POSTGRES);
     int64_t after = inside_number(stage.urls[SERVER_POSTGRES], sql);
-    return say(note, told && back && after > before, "down for %lld ms at least",
+    return say(note, told && back && after > before, "a postmaster %lld ms younger",
                (long long)(after - before));
 }
 
