@@ -45,11 +45,12 @@ void consumer_close(struct consumer *consumer);
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once
- * consumer_fetch returns none, none is left, here or at the broker: what it had assigned to us and
- * not sent it has put back. To the head of a quorum queue only if the queue has an
+ * consumer_is_cancelling says no, none is left, here or at the broker: what it had assigned to us
+ * and not sent it has put back. To the head of a quorum queue only if the queue has an
  * x-delivery-limit, however large; else to the tail, and the order is lost (rabbitmq-server pull
  * request 3746). */
 MUST_CHECK bool consumer_cancel(struct consumer *consumer, uint32_t number, struct err *err);
+bool consumer_is_cancelling(const struct consumer *consumer); /* fetch until it is not */
 
 /* Takes what has arrived: waits at most wait_ms for the first delivery and not at all for more;
  * ends at max deliveries or when the arena has less than consumer_arena_least(body_max) left, which

@@ -320,13 +320,10 @@ static bool run_part(struct cycle *cycle, struct err *err)
     return true;
 }
 
-bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
-                struct err *err)
+bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct err *err)
 {
     *taken = 0;
-    *empty = false;
     if (!cycle_holds(cycle) && !take(cycle, wait_ms, err)) return false;
-    *empty = cycle->count == 0;
     while (cycle_holds(cycle))
         if (!run_part(cycle, err)) return false;
     *taken = cycle->count;

@@ -58,10 +58,9 @@ MUST_CHECK bool cycle_open(struct cycle **out, const struct cycle_options *optio
                            struct err *err);
 void cycle_close(struct cycle *cycle); /* NULL is fine */
 
-/* One turn. *taken is the number of deliveries settled; *empty that it looked and nothing had
- * arrived. */
-MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, bool *empty,
-                           struct err *err);
+/* One turn: what is in hand, else what arrives within wait_ms. *taken is the number of deliveries
+ * settled; on success none is in hand. */
+MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct err *err);
 bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */
 /* Takes what has arrived unless there is something in hand, for a turn to come: while there can be
  * no turn, it is known what waits. */

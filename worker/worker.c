@@ -57,7 +57,6 @@ struct worker {
     uint64_t balance_at_ms;
     uint64_t taken_us;
     enum shard_state shards[SHARDS_MAX];
-    uint32_t leaving_left; /* deliveries that may still be of a leaving shard */
     struct survey survey;
     struct uuid process; /* this one, among those that may have died over a message */
 };
@@ -247,7 +246,6 @@ static bool leave_shard(struct worker *worker, uint32_t shard, struct err *err)
 {
     assert(worker->shards[shard] == SHARD_OURS);
     worker->shards[shard] = SHARD_LEAVING;
-    worker->leaving_left = worker->names.shards * worker->settings->prefetch;
     worker->consumer_broken =
         !consumer_land_acks(worker->consumer, worker->names.shard[shard], err) ||
         !consumer_cancel(worker->consumer, shard, err);
@@ -404,14 +402,12 @@ static void show_redis(const struct worker *worker)
 static bool turn(struct worker *worker, struct err *err)
 {
     uint32_t taken = 0;
-    bool empty = false;
 
     if (!connect_db(worker, err)) return false;
     if (!connect_consumer(worker, err)) return false;
     if (!cycle_holds(worker->cycle) && !balance_shards(worker, err)) return false;
-    if (!cycle_turn(worker->cycle, WAIT_MS, &taken, &empty, err)) return false;
-    worker->leaving_left -= taken < worker->leaving_left ? taken : worker->leaving_left;
-    if ((empty || worker->leaving_left == 0) && !unlock_left_shards(worker, err)) return false;
+    if (!cycle_turn(worker->cycle, WAIT_MS, &taken, err)) return false;
+    if (!consumer_is_cancelling(worker->consumer) && !unlock_left_shards(worker, err)) return false;
     answer_idle(worker->answer);
     show_redis(worker);
     if (taken == 0) log_flush();
@@ -479,18 +475,17 @@ void worker_pause(struct worker *worker)
 bool worker_drain(struct worker *worker, struct err *err)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + worker->settings->drain_timeout_ms;
-    bool empty = false;
 
     if (worker->consumer == NULL || worker->db == NULL) return true;
     for (uint32_t i = 0; i < worker->names.shards; i++)
         if (worker->shards[i] == SHARD_OURS && !leave_shard(worker, i, err)) return false;
-    while (!empty) {
+    do {
         uint32_t taken = 0;
         if (clock_monotonic_ms() > deadline_ms)
             return err_set(err, ERR_RETRY, "could not finish what was delivered within %u ms",
                            worker->settings->drain_timeout_ms);
-        if (!cycle_turn(worker->cycle, 0, &taken, &empty, err)) return false;
-    }
+        if (!cycle_turn(worker->cycle, 0, &taken, err)) return false;
+    } while (consumer_is_cancelling(worker->consumer));
     clock_sleep_ms(ACKS_LAND_MS);
     return unlock_left_shards(worker, err);
 }

@@ -122,9 +122,8 @@ static void assert_waited(double least_s, double most_s, const char *what)
 static bool turn(void)
 {
     uint32_t taken;
-    bool empty;
 
-    return cycle_turn(cycle, 0, &taken, &empty, &err);
+    return cycle_turn(cycle, 0, &taken, &err);
 }
 
 static int set_up(void **state)
