@@ -18,7 +18,7 @@ struct topology_argument { /* text, or number when text is NULL, or a boolean wh
 
 struct topology_exchange {
     char name[TOPOLOGY_NAME_SIZE];
-    const char *type; /* "topic", "x-consistent-hash", "direct" */
+    const char *type; /* "topic", "x-modulus-hash", "direct" */
 };
 
 struct topology_queue { /* durable, not exclusive */

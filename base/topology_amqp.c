@@ -29,6 +29,8 @@ static bool declared(struct link *link, const char *kind, const char *name, enum
     if (code == AMQP_PRECONDITION_FAILED)
         advice =
             "; delete it when it is empty, or change the setting back to what it was made with";
+    if (code == AMQP_COMMAND_INVALID)
+        advice = "; enable the plugin with this type of exchange, on every node";
     return err_set(err, refused.kind, "%s%s", refused.text, advice);
 }
 

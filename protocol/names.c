@@ -115,14 +115,17 @@ void names_topology(const struct names *names, struct names_topology *out)
     assert(names->shards <= SHARDS_MAX);
     memset(out, 0, sizeof *out);
     exchange_set(&out->exchanges[0], names->commands, "topic");
-    exchange_set(&out->exchanges[1], names->spread, "x-consistent-hash");
+    exchange_set(&out->exchanges[1], names->spread, "x-modulus-hash");
     exchange_set(&out->exchanges[2], names->events, "topic");
     exchange_set(&out->exchanges[3], names->dlx, "topic");
 
-    /* The key of a binding to a consistent-hash exchange is the queue's weight: all the same. */
+    /* Hash of the routing key modulo the number of bindings, which RabbitMQ keeps in their order:
+       so all have the same binding key, and a restart changes nothing. A consistent-hash exchange
+       would build its ring anew at each restart, in another order, and send an account's commands
+       to another shard than the one in which older ones wait. */
     for (uint32_t i = 0; i < names->shards; i++) {
         queue_set(&out->queues[i], names->shard[i], shard_arguments, 6);
-        binding_set(&out->bindings[i], names->spread, names->shard[i], false, "1");
+        binding_set(&out->bindings[i], names->spread, names->shard[i], false, "shard");
     }
     queue_set(&out->queues[names->shards], names->dlq, dlq_arguments, 3);
     binding_set(&out->bindings[names->shards], names->commands, names->spread, true, "#");

@@ -2,8 +2,8 @@
  * names.h - the exchanges and queues of the ledger, all under one prefix ("ledger"), and their
  * topology:
  *
- *   <p>.commands (topic) --#--> <p>.commands.shards (x-consistent-hash) --1--> <p>.commands.0 ..
- * N-1 <p>.events (topic)          <p>.dlx (topic) --#--> <p>.dlq
+ *   <p>.commands (topic) --#--> <p>.commands.shards (x-modulus-hash) --> <p>.commands.0 .. N-1
+ *   <p>.events (topic)          <p>.dlx (topic) --#--> <p>.dlq
  *
  * Shard queues are quorum queues with a single active consumer and no delivery limit; what the
  * broker itself gives up (expired, or rejected as oversized) goes to <p>.dlx at least once.

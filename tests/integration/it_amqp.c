@@ -165,9 +165,10 @@ static void test_cancel_leaves_nothing_behind(void **state)
     must(consumer_ack(consumer, deliveries[0].tag, false, &err));
     next++;
     must(consumer_cancel(consumer, 0, &err));
-    for (uint32_t count = 1; count > 0; next += count) {
-        count = fetch(0, BATCH);
-        for (uint32_t i = 0; i < count; i++) assert_int_equal(number_of(&deliveries[i]), next + i);
+    while (consumer_is_cancelling(consumer)) {
+        uint32_t count = fetch(0, BATCH);
+        for (uint32_t i = 0; i < count; i++, next++)
+            assert_int_equal(number_of(&deliveries[i]), next);
         if (count > 0) must(consumer_ack(consumer, deliveries[count - 1].tag, true, &err));
     }
     assert_true(next > 1);
@@ -225,8 +226,7 @@ static void test_oversized_is_dropped_in_flat_memory(void **state)
 
 static void test_topology(void **state)
 {
-    static struct topology_exchange exchanges[2] = {{.type = "topic"},
-                                                    {.type = "x-consistent-hash"}};
+    static struct topology_exchange exchanges[2] = {{.type = "topic"}, {.type = "x-modulus-hash"}};
     static struct topology_binding bindings[2] = {{.to_exchange = true, .key = "#"}, {.key = "1"}};
     struct topology_queue queue = {.arguments = {{"x-queue-type", "quorum", 0, false},
                                                  {"x-single-active-consumer", NULL, 1, true},
@@ -261,6 +261,13 @@ static void test_topology(void **state)
     assert_says(queue.name);
     assert_says("PRECONDITION_FAILED - inequivalent arg 'x-single-active-consumer'");
     assert_says("delete it when it is empty");
+
+    static struct topology_exchange no_plugin = {.name = "it.no-plugin", .type = "x-unheard-of"};
+    topology = (struct topology){.exchanges = &no_plugin, .exchanges_count = 1};
+    assert_false(topology_apply(url, &topology, TOPOLOGY_DECLARE, &err));
+    assert_int_equal(err.kind, ERR_FATAL);
+    assert_says("unknown exchange type 'x-unheard-of'");
+    assert_says("enable the plugin");
 
     queue_delete(queue.name);
     struct link *link = link_start();

@@ -128,7 +128,7 @@ static void assert_binding(uint32_t i, const char *source, const char *destinati
 static void test_topology(void **state)
 {
     static const char *const exchanges[][2] = {{"ledger.commands", "topic"},
-                                               {"ledger.commands.shards", "x-consistent-hash"},
+                                               {"ledger.commands.shards", "x-modulus-hash"},
                                                {"ledger.events", "topic"},
                                                {"ledger.dlx", "topic"}};
     struct err err = {0};
@@ -168,7 +168,7 @@ static void test_topology(void **state)
 
     assert_int_equal(all.topology.bindings_count, 5);
     for (uint32_t i = 0; i < 3; i++)
-        assert_binding(i, "ledger.commands.shards", names.shard[i], false, "1");
+        assert_binding(i, "ledger.commands.shards", names.shard[i], false, "shard");
     assert_binding(3, "ledger.commands", "ledger.commands.shards", true, "#");
     assert_binding(4, "ledger.dlx", "ledger.dlq", false, "#");
 }
