@@ -62,6 +62,7 @@ bool process_end(struct process *process, uint32_t within_ms);
 bool server_do(const char *verb, enum server server, const char *argument);
 /* scripts/servers rabbitmqctl ...; arguments end with NULL. */
 bool broker_do(const char *const *arguments);
+bool ledgerctl_do(const char *verb); /* through the proxy, as the ledger's processes go */
 const char *server_name(enum server server);
 
 /* --- the load ---------------------------------------------------------------------------- */

@@ -302,6 +302,10 @@ int main(void)
     printf("%7.1f s  the load ends; waiting for what is owed\n", seconds);
     (void)fflush(stdout);
     load_end(run.broken ? SETTLE_BROKEN_MS : SETTLE_MS);
+    if (run.torture != NULL && !ledgerctl_do("verify")) {
+        printf("ledgerctl verify: THE BOOKS ARE WRONG\n");
+        run.borne = false;
+    }
     inside_read(&load.history);
     bool ok = judge(seconds);
     stage_close();

@@ -292,22 +292,28 @@ static void set_environment(void)
         if (setenv(values[i][0], values[i][1], 1) != 0) give_up("setenv: %s", strerror(errno));
 }
 
+bool ledgerctl_do(const char *verb)
+{
+    const char *folder = getenv("LEDGER_BIN");
+    char path[512], copy[32];
+
+    (void)snprintf(path, sizeof path, "%s/ledgerctl",
+                   folder != NULL ? folder : "build/gcc-release/bin");
+    (void)snprintf(copy, sizeof copy, "%s", verb);
+    char *arguments[] = {path, copy, NULL};
+    return run(arguments);
+}
+
 static void create_database(void)
 {
-    char sql[128], ctl[512];
-    const char *folder = getenv("LEDGER_BIN");
-    char verb[] = "migrate";
-    char through[URL_SIZE];
+    char sql[128], through[URL_SIZE];
 
     (void)snprintf(sql, sizeof sql, "CREATE DATABASE %s", stage.database);
     (void)inside_number(getenv("LEDGER_DATABASE_URL"), sql);
     (void)snprintf(through, sizeof through, "%s", getenv("LEDGER_DATABASE_URL"));
-    (void)snprintf(ctl, sizeof ctl, "%s/ledgerctl",
-                   folder != NULL ? folder : "build/gcc-release/bin");
-    char *arguments[] = {ctl, verb, NULL};
     char url[URL_SIZE];
     url_change(through, port_of(through), stage.database, url);
-    if (setenv("LEDGER_DATABASE_URL", url, 1) != 0 || !run(arguments) ||
+    if (setenv("LEDGER_DATABASE_URL", url, 1) != 0 || !ledgerctl_do("migrate") ||
         setenv("LEDGER_DATABASE_URL", through, 1) != 0)
         give_up("could not migrate; see build/test-logs/chaos/commands.log");
 }
