@@ -27,6 +27,8 @@ static uint32_t oid_of(enum array_type type)
         return 2950;
     case ARRAY_TIME:
         return 1184;
+    case ARRAY_TID:
+        return 27;
     }
     assert(false && "an array type that is none");
     return 0;

@@ -16,7 +16,8 @@ enum array_type {
     ARRAY_TEXT,
     ARRAY_BYTEA,
     ARRAY_UUID,
-    ARRAY_TIME
+    ARRAY_TIME,
+    ARRAY_TID
 };
 
 struct array { /* one at a time per arena: begin, add..., end */
@@ -30,7 +31,7 @@ void array_begin(struct array *array, struct arena *arena, enum array_type type)
 void array_add_null(struct array *array);
 void array_add_int(struct array *array, enum array_type width, int64_t value); /* INT2/4/8 */
 void array_add_text(struct array *array, struct text value);
-void array_add_bytes(struct array *array, struct bytes value);
+void array_add_bytes(struct array *array, struct bytes value); /* BYTEA; TID as it was read */
 void array_add_uuid(struct array *array, const struct uuid *value);
 void array_add_time(struct array *array, int64_t wall_us);
 /* ERR_REJECT when the arena was too small ("batch too large"): a smaller batch may fit. */

@@ -5,6 +5,7 @@
 #define LEDGER_STORE_INTERNAL_PG_H
 
 #include "base/array.h"
+#include "ledger/places.h"
 #include "ledger/store_pg.h"
 
 enum { ASSETS_MAX = 4096, STORE_PARAMS_MAX = 4 };
@@ -13,6 +14,9 @@ struct store {
     struct asset assets[ASSETS_MAX]; /* sorted by code; each code is a view into codes */
     uint32_t assets_count;
     char codes[ASSETS_MAX][ASSET_LENGTH_MAX];
+    struct places places;
+    const struct batch *batch; /* the one that was loaded last, and */
+    struct place *locked;      /* where its accounts were found; in its arena */
 };
 
 struct store_load { /* one call of store_load */

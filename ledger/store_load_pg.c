@@ -4,7 +4,9 @@
  *     up, so a concurrent repeat finds what it waited for;
  *  2. what only queries name is read without a lock: they never wait, and cost no flush at commit;
  *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE
- *     or OFFSET 0 leaves the planner nothing else, however little it knows of the tables.
+ *     or OFFSET 0 leaves the planner nothing else, however little it knows of the tables;
+ *  4. a row to be locked is looked for at its last known place first, then by id. An index leads to
+ *     each version that somebody's old snapshot keeps, thousands of a busy account.
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
@@ -28,6 +30,7 @@ enum account_column {
     COLUMN_USER_ID,
     COLUMN_METADATA,
     COLUMN_BALANCE,
+    COLUMN_PLACE, /* only where it is locked */
 };
 
 static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
@@ -103,10 +106,27 @@ static bool ask_accounts(const struct store_load *load, bool changes,
     return true;
 }
 
+/* $4 the last known places. */
 static bool ask_locked(const struct store_load *load, struct store_question *question,
                        struct err *err)
 {
-    return ask_accounts(load, true, question, err);
+    const struct batch *batch = load->batch;
+    struct bytes known;
+    struct array array;
+
+    if (!ask_accounts(load, true, question, err)) return false;
+    array_begin(&array, batch->arena, ARRAY_TID);
+    for (uint32_t i = 0; i < batch->accounts_count; i++) {
+        if ((load->uses[i] & USE_CHANGES) == 0) continue;
+        const struct place *place = places_find(&load->store->places, batch->accounts[i].id);
+        if (place->known)
+            array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
+        else
+            array_add_null(&array);
+    }
+    if (!array_end(&array, &known, err)) return false;
+    store_add_param(question, known);
+    return true;
 }
 
 /* $4: whether balances are, and so the deltas of system accounts. */
@@ -156,23 +176,48 @@ static bool fill_accounts(const struct store_load *load, const PGresult *rows, s
     return true;
 }
 
+static bool fill_locked(const struct store_load *load, const PGresult *rows, struct err *err)
+{
+    if (!fill_accounts(load, rows, err)) return false;
+    for (int row = 0; row < PQntuples(rows); row++) {
+        int32_t at = cell_int32(rows, row, COLUMN_AT);
+        struct bytes tid = cell_bytes(rows, row, COLUMN_PLACE);
+        load->store->locked[at] = place_of(tid);
+        places_note(&load->store->places, load->batch->accounts[at].id, tid);
+    }
+    return true;
+}
+
+#define ACCOUNT_COLUMNS                                                                            \
+    "number, kind, held, seq, created_at, asset, user_id, CASE WHEN $3::bool THEN metadata END, "
 #define FOR_EACH_WANTED                                                                            \
     "SELECT wanted.at, account.*"                                                                  \
     "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
 #define SELECT_ACCOUNT(balance)                                                                    \
-    "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
-    "       CASE WHEN $3::bool THEN metadata END, " balance "  FROM account WHERE id = wanted.id"
+    "SELECT " ACCOUNT_COLUMNS balance "  FROM account WHERE id = wanted.id"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
     "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
     "(SELECT sum(delta) FROM account_delta WHERE account = number), 0),"                           \
     " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
 
+/* The place is a hint: a row that has left it, or another one that has come there, is not found,
+ * and then the id finds it. LIMIT asks for the second only if there was no first; asked in the
+ * other order, the answer would be the same. */
+#define LOCK_WHERE(condition)                                                                      \
+    "SELECT * FROM (SELECT " ACCOUNT_COLUMNS "balance, account.ctid FROM account"                  \
+    "  WHERE " condition " AND kind = 0 FOR NO KEY UPDATE) AS "
 static const struct store_part part_locked = {
     {"store_lock",
-     FOR_EACH_WANTED SELECT_ACCOUNT("balance") " AND kind = 0 FOR NO KEY UPDATE) AS account"},
+     "SELECT wanted.at, account.*"
+     "  FROM unnest($1::int4[], $2::text[], $4::tid[]) AS wanted (at, id, place) CROSS JOIN LATERAL"
+     " (" LOCK_WHERE(
+         "account.ctid = wanted.place AND id = wanted.id") "hit"
+                                                           "  UNION ALL " LOCK_WHERE(
+                                                               "id = wanted.id") "miss LIMIT 1) AS "
+                                                                                 "account"},
     ask_locked,
-    fill_accounts};
+    fill_locked};
 
 static const struct store_part part_system = {
     {"store_system",
@@ -338,6 +383,9 @@ bool store_load(struct store *store, struct db *db, struct batch *batch, struct 
 
     batch->assets = store->assets;
     batch->assets_count = store->assets_count;
+    store->batch = batch;
+    store->locked = arena_take(batch->arena, batch->accounts_count * sizeof *store->locked);
+    if (store->locked == NULL) return store_too_large(err);
     bool ok = uses_find(&load, err) && send_questions(&load, db, asked, err) &&
               read_answers(db, asked, answers, err) && fill(&load, db, answers, err);
     for (uint32_t i = 0; i < PARTS_COUNT; i++) PQclear(answers[i]); /* NULL is fine */

@@ -14,6 +14,7 @@
 enum { PARAMS_MAX = 20 };
 
 struct save {
+    const struct store *store;
     struct db *db;
     const struct batch *batch;
     struct answers *answers;
@@ -144,17 +145,18 @@ static const struct statement insert_accounts = {
     "        unnest($5::int2[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]),"
     "        unnest($9::bytea[]), $10::timestamptz"};
 
-/* The rows are locked, so a row that is not as it was read means a bug; then nothing may be stored.
- */
+/* The rows are locked, so they are where they were found, and a row that is not as it was read
+ * means a bug; then nothing may be stored. */
 static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
     " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq"
-    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])"
-    "        AS new (number, balance, held, seq)"
-    "  WHERE account.number = new.number AND account.seq < new.seq"
-    " RETURNING 1)"
-    " SELECT assert_rows(count(*), cardinality($1)) FROM changed"};
+    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int4[], $6::tid[])"
+    "        AS new (number, balance, held, seq, at, place)"
+    "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
+    " RETURNING new.at, account.ctid)"
+    " SELECT at, ctid FROM changed UNION ALL"
+    " SELECT -1, NULL FROM changed HAVING assert_rows(count(*), cardinality($1)) IS NULL"};
 
 enum account_column {
     ACCOUNT_NUMBER,
@@ -231,6 +233,27 @@ static bool save_opened(struct save *save, struct err *err)
            add_now(save, err) && send(save, &insert_accounts, save->rows_count, err);
 }
 
+/* Which account of the batch it is, and where it was found. */
+static bool add_places(struct save *save, struct err *err)
+{
+    const struct account *accounts = save->batch->accounts;
+    struct array array;
+    struct bytes ats, places;
+
+    array_begin(&array, save->batch->arena, ARRAY_INT4);
+    for (uint32_t i = 0; i < save->rows_count; i++)
+        array_add_int(&array, ARRAY_INT4, (const struct account *)save->rows[i] - accounts);
+    if (!array_end(&array, &ats, err)) return false;
+    array_begin(&array, save->batch->arena, ARRAY_TID);
+    for (uint32_t i = 0; i < save->rows_count; i++) {
+        ptrdiff_t at = (const struct account *)save->rows[i] - accounts;
+        const struct place *place = &save->store->locked[at];
+        array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
+    }
+    return array_end(&array, &places, err) && add_param(save, ats, err) &&
+           add_param(save, places, err);
+}
+
 static bool save_changed(struct save *save, struct err *err)
 {
     save->rows_count = 0;
@@ -238,8 +261,11 @@ static bool save_changed(struct save *save, struct err *err)
         if (save->batch->accounts[i].changed && !save->batch->accounts[i].opened)
             save->rows[save->rows_count++] = &save->batch->accounts[i];
     if (save->rows_count == 0) return true;
-    return add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) &&
-           send(save, &update_accounts, 1, err);
+    if (!add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) ||
+        !add_places(save, err))
+        return false;
+    save->answers->moved = save->answers->count + 1;
+    return send(save, &update_accounts, save->rows_count, err);
 }
 
 /* --- system accounts --- */
@@ -423,9 +449,9 @@ static bool save_journal(struct save *save, struct err *err)
 bool store_save(struct store *store, struct db *db, const struct batch *batch,
                 struct answers *answers, struct err *err)
 {
-    struct save save = {.db = db, .batch = batch, .answers = answers};
+    struct save save = {.store = store, .db = db, .batch = batch, .answers = answers};
 
-    (void)store;
+    assert(store->batch == batch);
     /* Enough for each list: an account is named by some work, a work moves at most two. */
     save.rows = arena_take(batch->arena, 2 * sizeof *save.rows * (batch->works_count + 1U));
     if (save.rows == NULL) return too_large(err);

@@ -189,6 +189,7 @@ static void element_add(struct array *array, enum array_type type, const struct 
         array_add_text(array, (struct text){element->text, element->length});
         return;
     case ARRAY_BYTEA:
+    case ARRAY_TID:
         array_add_bytes(array, (struct bytes){(const uint8_t *)element->text, element->length});
         return;
     case ARRAY_UUID:
@@ -214,6 +215,7 @@ static bool element_is(const struct element *element, enum array_type type, cons
         return cell_int64(result, row, 0) == element->value;
     case ARRAY_TEXT:
     case ARRAY_BYTEA:
+    case ARRAY_TID:
         return text_equal(cell_text(result, row, 0), (struct text){element->text, element->length});
     case ARRAY_UUID: {
         struct uuid uuid = cell_uuid(result, row, 0);
