@@ -26,7 +26,13 @@ void must(bool ok, const struct err *err);
 /* --- the stage --------------------------------------------------------------------------- */
 
 enum server { SERVER_POSTGRES, SERVER_REDIS, SERVER_RABBITMQ, SERVERS_COUNT };
-enum { PROCESSES_COUNT = 4, URL_SIZE = 256 };
+enum {
+    PROCESSES_COUNT = 4,
+    URL_SIZE = 256,
+    /* RabbitMQ 3.10, killed within a second of declaring a quorum queue, may leave it without a
+       leader for ever: what it must keep of it is not on the disk yet. */
+    YOUNG_QUEUE_MS = 10000,
+};
 
 struct process {
     const char *program, *name;

@@ -63,8 +63,8 @@ bool has_account(const struct checker *checker, int32_t account);
 
 /* The smallest part of the history that shows a breach. */
 struct excerpt {
-    enum { SHOW_NOTHING, SHOW_KEY, SHOW_STEPS, SHOW_EVENTS } what;
-    uint32_t key;
+    enum { SHOW_NOTHING, SHOW_KEY, SHOW_ORDER, SHOW_STEPS, SHOW_EVENTS } what;
+    uint32_t key, other_key;
     int32_t account;
     uint32_t replies_end, events_end; /* those before */
     const struct step *steps;         /* the last of these steps_count of one account */
@@ -74,6 +74,7 @@ struct excerpt {
 enum { ALL = INT32_MAX };
 struct excerpt show_nothing(void);
 struct excerpt show_key(uint32_t key, uint32_t replies_end, uint32_t events_end);
+struct excerpt show_order(uint32_t key, uint32_t overtaken_by);
 struct excerpt show_steps(int32_t account, const struct step *steps, uint32_t count);
 struct excerpt show_events(int32_t account, uint32_t events_end);
 

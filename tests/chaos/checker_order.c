@@ -36,7 +36,7 @@ static void check_row(struct checker *checker, const struct journal_row *row,
     struct latest *latest = &latest_of[ordering_account(sent)];
     settle(latest, row->created_us);
     if (sent->confirmed && sent->confirmed_ms < latest->sent_ms)
-        breach(checker, PROMISE_ORDER, show_key(row->key, 0, 0),
+        breach(checker, PROMISE_ORDER, show_order(row->key, latest->key),
                "key-%" PRIu32 " was confirmed %" PRIu64 " ms before key-%" PRIu32
                " of the same account was sent, and decided after it",
                row->key, latest->sent_ms - sent->confirmed_ms, latest->key);

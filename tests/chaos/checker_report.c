@@ -24,6 +24,11 @@ struct excerpt show_key(uint32_t key, uint32_t replies_end, uint32_t events_end)
         .what = SHOW_KEY, .key = key, .replies_end = replies_end, .events_end = events_end};
 }
 
+struct excerpt show_order(uint32_t key, uint32_t overtaken_by)
+{
+    return (struct excerpt){.what = SHOW_ORDER, .key = key, .other_key = overtaken_by};
+}
+
 struct excerpt show_steps(int32_t account, const struct step *steps, uint32_t count)
 {
     return (struct excerpt){
@@ -67,6 +72,7 @@ static void print_sent(FILE *out, uint32_t number, const struct sent *sent)
     if (sent->kind != SENT_MALFORMED)
         (void)fprintf(out, "%s %" PRId64 ", %s to %s, ", command_word(sent->type), sent->amount,
                       account_name(sent->debit).text, account_name(sent->credit).text);
+    (void)fprintf(out, "sent at %" PRIu64 " ms, ", sent->sent_ms);
     if (sent->confirmed)
         (void)fprintf(out, "confirmed at %" PRIu64 " ms\n", sent->confirmed_ms);
     else
@@ -119,7 +125,7 @@ static void print_row(FILE *out, const struct journal_row *row)
     print_side(out, "debits", row->debit, row->debit_seq, row->debit_balance);
     print_side(out, "credits", row->credit, row->credit_seq, row->credit_balance);
     print_transaction(out, &row->id);
-    (void)fputc('\n', out);
+    (void)fprintf(out, ", decided at %" PRId64 " us\n", row->created_us);
 }
 
 static void print_dead_letter(FILE *out, const struct dead_letter_seen *letter)
@@ -206,7 +212,11 @@ void breach(struct checker *checker, enum promise promise, struct excerpt excerp
     (void)vfprintf(checker->out, format, arguments);
     va_end(arguments);
     (void)fputc('\n', checker->out);
-    if (excerpt.what == SHOW_KEY) print_key(checker, &excerpt);
+    if (excerpt.what == SHOW_KEY || excerpt.what == SHOW_ORDER) print_key(checker, &excerpt);
+    if (excerpt.what == SHOW_ORDER) {
+        excerpt.key = excerpt.other_key;
+        print_key(checker, &excerpt);
+    }
     if (excerpt.what == SHOW_STEPS) print_steps(checker, &excerpt);
     if (excerpt.what == SHOW_EVENTS) print_events(checker, &excerpt);
 }

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORKERS = 2, PROBE_MS = 10000 };
+enum { WORKERS = 2, PROBE_MS = 10000, MEET_MS = 20000 };
 
 static bool say(char note[static NOTE_SIZE], bool done, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -396,12 +396,13 @@ static bool connections_closed(uint32_t random, char note[static NOTE_SIZE])
                (unsigned long long)(load.reconnects - before));
 }
 
-static bool queue_is_there(struct link *link, const char *queue)
+/* Consumed, so bound as well. */
+static bool queue_is_consumed(struct link *link, const char *queue)
 {
     const amqp_queue_declare_ok_t *found =
         amqp_queue_declare(link->state, LINK_CHANNEL, amqp_cstring_bytes(queue), true, true, false,
                            false, amqp_empty_table);
-    return found != NULL;
+    return found != NULL && found->consumer_count > 0;
 }
 
 /* With nothing in it: what a deleted queue held, nobody has. And with nothing sent meanwhile: what
@@ -422,10 +423,11 @@ static bool queue_deleted(uint32_t random, char note[static NOTE_SIZE])
     for (uint32_t i = 0; i < 150 && !back; i++) {
         stage_pause(200);
         link = NULL;
-        if (link_open(&link, &options, &err)) back = queue_is_there(link, queue);
+        if (link_open(&link, &options, &err)) back = queue_is_consumed(link, queue);
         link_close(link);
     }
     load_resume();
+    stage_pause(YOUNG_QUEUE_MS);
     return say(note, deleted && back, "shard %u, deleted %d, declared again %d",
                random % stage.names.shards, deleted, back);
 }
@@ -457,18 +459,20 @@ static bool net_fault(enum server server, enum net net, uint32_t random,
     static void (*const begin[])(struct proxy *) = {
         [NET_CUT] = proxy_cut, [NET_HALF_OPEN] = proxy_half_open, [NET_RESET] = proxy_reset};
     struct proxy *proxy = stage.proxies[server];
-    uint64_t before = net_met(server, net);
+    uint64_t deadline_ms = clock_monotonic_ms() + MEET_MS, before = net_met(server, net), met = 0;
 
-    if (net == NET_DELAY)
-        proxy_delay(proxy, between(random, 20, 300));
-    else
-        begin[net](proxy);
-    if (net == NET_DELAY || net == NET_HALF_OPEN)
-        hold(random, 2000, 7000);
-    else
-        stage_pause(1000);
-    uint64_t met = net_met(server, net) - before;
-    proxy_heal(proxy);
+    while (met == 0 && clock_monotonic_ms() < deadline_ms) { /* a breaker may keep everybody away */
+        if (net == NET_DELAY)
+            proxy_delay(proxy, between(random, 20, 300));
+        else
+            begin[net](proxy);
+        if (net == NET_DELAY || net == NET_HALF_OPEN)
+            hold(random, 2000, 7000);
+        else
+            stage_pause(1000);
+        met = net_met(server, net) - before;
+        proxy_heal(proxy);
+    }
     return say(note, met > 0, "%llu connections", (unsigned long long)met);
 }
 

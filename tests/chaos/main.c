@@ -20,9 +20,6 @@
 enum {
     FAULTS_MAX = 64,
     RECOVERY_MS = 60000,
-    /* RabbitMQ 3.10, killed within a second of declaring a quorum queue, may leave it without a
-       leader for ever: what it must keep of it is not on the disk yet. */
-    AGE_MS = 10000,
     SETTLE_MS = 120000,
     SETTLE_BROKEN_MS = 20000, /* what is lost will not come */
     ALL_KINDS_MINUTES = 3,
@@ -289,7 +286,7 @@ int main(void)
     break_schema();
     stage_begin_processes();
     load_begin();
-    stage_pause(AGE_MS);
+    stage_pause(YOUNG_QUEUE_MS);
     run.begun_ms = clock_monotonic_ms();
     printf("%s: seed %u, %.1f minutes, %u commands/s\n",
            run.torture != NULL ? run.torture : "chaos", run.seed, run.minutes, run.rate);

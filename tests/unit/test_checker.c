@@ -898,7 +898,8 @@ static const struct breaking {
 };
 /* clang-format on */
 
-/* A record line is indented and names one key; of an account's records the account is the same. */
+/* A record line is indented and names one key; of an account's records the account is the same, and
+ * what was overtaken is shown beside what overtook it. */
 static void check_excerpts(const char *what, const char *text)
 {
     char key[32] = "", of[32];
@@ -910,6 +911,7 @@ static void check_excerpts(const char *what, const char *text)
             key[0] = '\0';
             by_account = strncmp(line, "gap", 3) == 0 || strncmp(line, "order: account", 14) == 0 ||
                          strncmp(line, "order: a change", 15) == 0 ||
+                         strstr(line, ", and decided after it") != NULL ||
                          strncmp(line, "unbalanced", 10) == 0 || strstr(line, "holds") != NULL ||
                          strstr(line, " has no ") != NULL;
             continue;
