@@ -4,7 +4,7 @@
  * memory;
  *  2. rabbitmq-c's memory is freed after each delivery, so it stays at a page or two;
  *  3. after consumer_cancel every delivery sent before the broker agreed is still given out, and
- * it is over only when the broker has put the others back.
+ * fetch finds none only when the broker has put the others back.
  */
 #include "base/consumer_amqp.h"
 
@@ -136,11 +136,6 @@ bool consumer_cancel(struct consumer *consumer, uint32_t number, struct err *err
     *cancelled = consumer->subscriptions[--consumer->subscriptions_count];
     consumer->cancels_pending++;
     return consumer_send(consumer, AMQP_BASIC_CANCEL_METHOD, &fields, err);
-}
-
-bool consumer_is_cancelling(const struct consumer *consumer)
-{
-    return consumer->cancels_pending > 0;
 }
 
 bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple, struct err *err)

@@ -37,20 +37,21 @@ struct consumer_options {
  * broker is away, ERR_FATAL when it refuses the login or the URL is wrong. */
 MUST_CHECK bool consumer_open(struct consumer **out, const struct consumer_options *options,
                               struct err *err);
-/* NULL is fine. A quorum queue may forget acknowledgements that reached it just before (some
- * hundred ms under load) and deliver those again. */
+/* NULL is fine. A quorum queue puts what was delivered and not acknowledged back at its head, in
+ * order; behind what had come back before, so nobody may take less than was given back: all
+ * consumers of a queue need the same prefetch. It may forget acknowledgements that reached it just
+ * before (some hundred ms under load) and deliver those again; see consumer_land_acks. */
 void consumer_close(struct consumer *consumer);
 
 /* prefetch counts for this queue's consumer alone; 0 is 2000 for a quorum queue. */
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once
- * consumer_is_cancelling says no, none is left, here or at the broker: what it had assigned to us
- * and not sent it has put back. To the head of a quorum queue only if the queue has an
+ * consumer_fetch returns none, none is left, here or at the broker: what it had assigned to us and
+ * not sent it has put back. To the head of a quorum queue only if the queue has an
  * x-delivery-limit, however large; else to the tail, and the order is lost (rabbitmq-server pull
  * request 3746). */
 MUST_CHECK bool consumer_cancel(struct consumer *consumer, uint32_t number, struct err *err);
-bool consumer_is_cancelling(const struct consumer *consumer); /* fetch until it is not */
 
 /* Takes what has arrived: waits at most wait_ms for the first delivery and not at all for more;
  * ends at max deliveries or when the arena has less than consumer_arena_least(body_max) left, which
@@ -66,10 +67,9 @@ MUST_CHECK bool consumer_beat(struct consumer *consumer, struct err *err);
 /* Acknowledgements leave at once when the socket takes them, else with the next call. */
 MUST_CHECK bool consumer_ack(struct consumer *consumer, uint64_t tag, bool multiple,
                              struct err *err);
-/* Comes back when a quorum queue has every acknowledgement sent so far, and has sent what they made
- * room for. Before the connection is closed, which would else forget some; and before
- * consumer_cancel: RabbitMQ 3.10 puts deliveries that cross a cancel back in the order of a hash
- * when they are more than 32. Deliveries on their way are gathered in memory meanwhile. */
+/* Comes back when a quorum queue has every acknowledgement sent so far: before the connection is
+ * closed, which would else forget some. Deliveries on their way are gathered in memory meanwhile.
+ */
 MUST_CHECK bool consumer_land_acks(struct consumer *consumer, const char *queue, struct err *err);
 /* Not requeued: the broker dead-letters it by the queue's policy. */
 MUST_CHECK bool consumer_reject(struct consumer *consumer, uint64_t tag, struct err *err);

@@ -59,8 +59,6 @@ static const struct setting SETTINGS[] = {
      100, 60000, NULL, false, "longest wait for PostgreSQL; under half the heartbeat"},
     {"LEDGER_BALANCE_EVERY_MS", SETTING_NUMBER, &values.balance_every_ms, 0, "1000",
      50, 60000, NULL, false, "how often the shares of shards are looked at"},
-    {"LEDGER_DRAIN_TIMEOUT_MS", SETTING_NUMBER, &values.drain_timeout_ms, 0, "10000",
-     100, 600000, NULL, false, "longest time to finish deliveries at SIGTERM"},
 };
 /* clang-format on */
 enum { SETTINGS_COUNT = sizeof SETTINGS / sizeof SETTINGS[0] };
@@ -90,7 +88,7 @@ static bool serve(struct worker *worker, struct err *err)
         log_warn("will try again: %s", err->text);
         worker_pause(worker);
     }
-    log_info("stopping: finishing what was delivered");
+    log_info("stopping: finishing the batch in hand");
     if (worker_drain(worker, err)) return true;
     log_warn("%s; it will be delivered again", err->text);
     return true;

@@ -2,7 +2,9 @@
  * worker.c - connections, shards and the cycle, put together. Invariants:
  *  1. a queue is consumed only while its shard's lock is held, so two workers never fight over an
  * account;
- *  2. a shard is given up only after what it delivered is settled, so order survives a move;
+ *  2. a shard is given up by ending the connection, with nothing in hand: that alone puts what was
+ * delivered back at the head of its queue, and in order. A cancel does not: RabbitMQ 3.10 puts
+ * deliveries that cross it back in the order of a hash when they are more than 32;
  *  3. acknowledgements travel on a connection that never publishes;
  *  4. when the database connection is lost the locks are too: a batch in hand waits for the next
  * connection, and if one of the locks is somebody else's by then, everything is given back to the
@@ -33,12 +35,10 @@ enum {
     WAIT_MS = 100,
     PAUSE_STEP_MS = 100,
     ROLL_UP_MOST = 1000,
-    /* RabbitMQ forgets acknowledgements that a closing connection overtakes; they would be
-       delivered again. */
-    ACKS_LAND_MS = 250,
 };
 
-enum shard_state { SHARD_NOT_OURS, SHARD_OURS, SHARD_LEAVING };
+/* LEFT: not consumed any more, and still locked. */
+enum shard_state { SHARD_NOT_OURS, SHARD_OURS, SHARD_LEFT };
 
 struct worker {
     const struct worker_settings *settings;
@@ -229,6 +229,13 @@ static uint32_t count_shards(const struct worker *worker, enum shard_state state
     return count;
 }
 
+static bool subscribe(struct worker *worker, uint32_t shard, struct err *err)
+{
+    worker->consumer_broken = !consumer_subscribe(worker->consumer, worker->names.shard[shard],
+                                                  shard, (uint16_t)worker->settings->prefetch, err);
+    return !worker->consumer_broken;
+}
+
 static bool take_shard(struct worker *worker, uint32_t shard, struct err *err)
 {
     bool locked = false;
@@ -237,30 +244,48 @@ static bool take_shard(struct worker *worker, uint32_t shard, struct err *err)
     if (!shards_lock(worker->db, worker->settings->prefix, shard, &locked, err)) return false;
     if (!locked) return true; /* somebody was faster */
     worker->shards[shard] = SHARD_OURS;
-    worker->consumer_broken = !consumer_subscribe(worker->consumer, worker->names.shard[shard],
-                                                  shard, (uint16_t)worker->settings->prefetch, err);
-    return !worker->consumer_broken;
+    return subscribe(worker, shard, err);
 }
 
-static bool leave_shard(struct worker *worker, uint32_t shard, struct err *err)
+/* Acknowledgements first: RabbitMQ forgets those that the end overtakes. */
+static bool end_consumer(struct worker *worker, struct err *err)
 {
-    assert(worker->shards[shard] == SHARD_OURS);
-    worker->shards[shard] = SHARD_LEAVING;
-    worker->consumer_broken =
-        !consumer_land_acks(worker->consumer, worker->names.shard[shard], err) ||
-        !consumer_cancel(worker->consumer, shard, err);
-    return !worker->consumer_broken;
+    assert(!cycle_holds(worker->cycle));
+    for (uint32_t i = 0; i < worker->names.shards; i++) {
+        if (worker->shards[i] != SHARD_OURS) continue;
+        worker->consumer_broken =
+            !consumer_land_acks(worker->consumer, worker->names.shard[i], err);
+        if (worker->consumer_broken) return false;
+    }
+    consumer_close(worker->consumer);
+    worker->consumer = NULL;
+    return true;
 }
 
-/* Only when nothing of a leaving shard can be in hand or on its way any more. */
 static bool unlock_left_shards(struct worker *worker, struct err *err)
 {
     for (uint32_t i = 0; i < worker->names.shards; i++) {
-        if (worker->shards[i] != SHARD_LEAVING) continue;
+        if (worker->shards[i] != SHARD_LEFT) continue;
         if (!shards_unlock(worker->db, worker->settings->prefix, i, err)) return false;
         worker->shards[i] = SHARD_NOT_OURS;
         log_info("gave up shard %s", worker->names.shard[i]);
     }
+    return true;
+}
+
+static bool connect_consumer(struct worker *worker, struct err *err);
+
+/* Goes on with those that stay. */
+static bool leave_shards(struct worker *worker, const struct plan *plan, struct err *err)
+{
+    if (plan->release_count == 0) return true;
+    if (!end_consumer(worker, err)) return false;
+    for (uint32_t i = 0; i < plan->release_count; i++)
+        if (worker->shards[plan->release[i]] == SHARD_OURS)
+            worker->shards[plan->release[i]] = SHARD_LEFT;
+    if (!connect_consumer(worker, err)) return false;
+    for (uint32_t i = 0; i < worker->names.shards; i++)
+        if (worker->shards[i] == SHARD_OURS && !subscribe(worker, i, err)) return false;
     return true;
 }
 
@@ -277,10 +302,7 @@ static bool balance_shards(struct worker *worker, struct err *err)
     worker->survey.shards = worker->names.shards;
     if (!shards_survey(worker->db, worker->settings->prefix, &worker->survey, err)) return false;
     shards_plan(&worker->survey, &plan);
-    for (uint32_t i = 0; i < plan.release_count; i++)
-        if (worker->shards[plan.release[i]] == SHARD_OURS &&
-            !leave_shard(worker, plan.release[i], err))
-            return false;
+    if (!leave_shards(worker, &plan, err)) return false;
     own = count_shards(worker, SHARD_OURS);
     for (uint32_t i = 0; i < plan.acquire_count && own < plan.quota; i++) {
         if (worker->shards[plan.acquire[i]] != SHARD_NOT_OURS) continue;
@@ -306,7 +328,7 @@ static void disconnect_consumer(struct worker *worker)
     worker->consumer_broken = false;
     cycle_drop(worker->cycle);
     for (uint32_t i = 0; i < worker->names.shards; i++)
-        if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEAVING;
+        if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEFT;
     health_set(HEALTH_RABBITMQ, HEALTH_DOWN);
 }
 
@@ -407,7 +429,6 @@ static bool turn(struct worker *worker, struct err *err)
     if (!connect_consumer(worker, err)) return false;
     if (!cycle_holds(worker->cycle) && !balance_shards(worker, err)) return false;
     if (!cycle_turn(worker->cycle, WAIT_MS, &taken, err)) return false;
-    if (!consumer_is_cancelling(worker->consumer) && !unlock_left_shards(worker, err)) return false;
     answer_idle(worker->answer);
     show_redis(worker);
     if (taken == 0) log_flush();
@@ -474,18 +495,12 @@ void worker_pause(struct worker *worker)
 
 bool worker_drain(struct worker *worker, struct err *err)
 {
-    uint64_t deadline_ms = clock_monotonic_ms() + worker->settings->drain_timeout_ms;
+    uint32_t taken;
 
     if (worker->consumer == NULL || worker->db == NULL) return true;
+    if (cycle_holds(worker->cycle) && !cycle_turn(worker->cycle, 0, &taken, err)) return false;
+    if (!end_consumer(worker, err)) return false;
     for (uint32_t i = 0; i < worker->names.shards; i++)
-        if (worker->shards[i] == SHARD_OURS && !leave_shard(worker, i, err)) return false;
-    do {
-        uint32_t taken = 0;
-        if (clock_monotonic_ms() > deadline_ms)
-            return err_set(err, ERR_RETRY, "could not finish what was delivered within %u ms",
-                           worker->settings->drain_timeout_ms);
-        if (!cycle_turn(worker->cycle, 0, &taken, err)) return false;
-    } while (consumer_is_cancelling(worker->consumer));
-    clock_sleep_ms(ACKS_LAND_MS);
+        if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEFT;
     return unlock_left_shards(worker, err);
 }

@@ -16,7 +16,7 @@ struct worker_settings { /* see --help */
     uint32_t topology_mode, event_encoding;
     uint32_t heartbeat_s, timeout_ms, answer_timeout_ms;
     uint32_t redis_timeout_ms, redis_ttl_s;
-    uint32_t balance_every_ms, drain_timeout_ms;
+    uint32_t balance_every_ms;
 };
 
 struct worker;
@@ -31,7 +31,8 @@ MUST_CHECK bool worker_turn(struct worker *worker, struct err *err);
 /* Waits before the next try after a failure: backoff with jitter, in small steps that keep the
  * broker's heartbeat going and end at a stop. */
 void worker_pause(struct worker *worker);
-/* Takes no more, finishes what was delivered, gives the shards up. Bounded by drain_timeout_ms. */
+/* Finishes the batch in hand; gives everything else that was delivered back, and then the shards.
+ */
 MUST_CHECK bool worker_drain(struct worker *worker, struct err *err);
 
 #endif

@@ -165,10 +165,9 @@ static void test_cancel_leaves_nothing_behind(void **state)
     must(consumer_ack(consumer, deliveries[0].tag, false, &err));
     next++;
     must(consumer_cancel(consumer, 0, &err));
-    while (consumer_is_cancelling(consumer)) {
-        uint32_t count = fetch(0, BATCH);
-        for (uint32_t i = 0; i < count; i++, next++)
-            assert_int_equal(number_of(&deliveries[i]), next);
+    for (uint32_t count = 1; count > 0; next += count) {
+        count = fetch(0, BATCH);
+        for (uint32_t i = 0; i < count; i++) assert_int_equal(number_of(&deliveries[i]), next + i);
         if (count > 0) must(consumer_ack(consumer, deliveries[count - 1].tag, true, &err));
     }
     assert_true(next > 1);
@@ -189,6 +188,33 @@ static void test_cancel_leaves_nothing_behind(void **state)
         for (uint32_t i = 0; i < count; i++, next++)
             assert_int_equal(number_of(&deliveries[i]), next);
         must(consumer_ack(consumer, deliveries[count - 1].tag, true, &err));
+    }
+}
+
+/* With many deliveries on their way, in hand, and acknowledged a moment ago. */
+static void test_an_end_keeps_the_order(void **state)
+{
+    enum { COUNT = 20000, PREFETCH = 5000, ROUNDS = 8, TAKEN = 1200 };
+    uint32_t next = 0;
+
+    (void)state;
+    must(publisher_start(url, 30, TIMEOUT_MS));
+    publish_numbers(queues[0], COUNT);
+    for (uint32_t round = 0; next < COUNT; round++) {
+        uint32_t until = round < ROUNDS ? next + TAKEN : COUNT;
+        must(consumer_start(url, 30, TIMEOUT_MS));
+        must(consumer_subscribe(consumer, queues[0], 0, PREFETCH, &err));
+        while (next < until) {
+            uint32_t count = fetch(TIMEOUT_MS, BATCH);
+            assert_true(count > 0);
+            for (uint32_t i = 0; i < count; i++, next++)
+                assert_int_equal(number_of(&deliveries[i]), next);
+            must(consumer_ack(consumer, deliveries[count - 1].tag, true, &err));
+        }
+        (void)fetch(TIMEOUT_MS, 10); /* and not acknowledged */
+        must(consumer_land_acks(consumer, queues[0], &err));
+        consumer_close(consumer);
+        consumer = NULL;
     }
 }
 
@@ -321,6 +347,7 @@ int main(void)
         ON_BROKER(test_unknown_exchange),
         ON_BROKER(test_queue_deleted_under_the_consumer),
         ON_BROKER(test_cancel_leaves_nothing_behind),
+        ON_BROKER(test_an_end_keeps_the_order),
         ON_BROKER(test_oversized_is_dropped_in_flat_memory),
         ON_BROKER(test_topology),
         ON_BROKER(test_logins),
