@@ -23,22 +23,31 @@ static const struct statement APPEND = {
                      "        WITH ORDINALITY AS row (kind, destination, properties, body, number)"
                      "  ORDER BY row.number"};
 
-static const struct statement SNAPSHOT = {"outbox_snapshot", "SELECT pg_current_snapshot()::text"};
-
 /* What was not yet begun at the snapshot, or was under way, and is committed by now. */
+#define SELECT_BEYOND                                                                              \
+    "SELECT id, kind, destination, properties, body"                                               \
+    "  FROM outbox"                                                                                \
+    " WHERE (xid >= (SELECT pg_snapshot_xmax($1::text::pg_snapshot))"                              \
+    "        OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))"
 static const struct statement READ = {
-    "outbox_read", "SELECT id, kind, destination, properties, body"
-                   "  FROM outbox"
-                   " WHERE (xid >= (SELECT pg_snapshot_xmax($1::text::pg_snapshot))"
-                   "        OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))"
-                   "   AND pg_visible_in_snapshot(xid, (SELECT $2::text::pg_snapshot))"
-                   "   AND id > $3::bigint"
-                   " ORDER BY id"};
+    "outbox_read",
+    SELECT_BEYOND "   AND pg_visible_in_snapshot(xid, (SELECT $2::text::pg_snapshot))"
+                  "   AND id > $3::bigint"
+                  " ORDER BY id"};
+
+/* One statement sees one snapshot: the one it tells in its first row, and the rest of it by. The
+ * tables are not looked at when nothing has happened. */
+#define SNAPSHOT_AND(rows)                                                                         \
+    "SELECT 0::bigint, 0::smallint, pg_current_snapshot()::text, NULL::bytea, NULL::bytea"         \
+    " UNION ALL SELECT * FROM (" rows " ORDER BY id) AS new"
+static const struct statement READ_NEW = {
+    "outbox_read_new", SNAPSHOT_AND(SELECT_BEYOND " AND pg_current_snapshot()::text <> $1::text")};
 
 /* What a naive relay reads. */
 static const struct statement READ_AFTER_LAST = {
     "outbox_read_after_last",
-    "SELECT id, kind, destination, properties, body FROM outbox WHERE id > $1::bigint ORDER BY id"};
+    SNAPSHOT_AND(
+        "SELECT id, kind, destination, properties, body FROM outbox WHERE id > $1::bigint")};
 static int64_t broken_last_id;
 
 static const struct statement SAVE = {
@@ -120,28 +129,35 @@ bool outbox_tune(struct db *db, struct err *err)
                   err);
 }
 
-bool outbox_snapshot(struct db *db, char snapshot[static SNAPSHOT_TEXT_SIZE], struct err *err)
+/* Everything up to now, which the first row says. */
+static bool read_new_begin(struct db *db, struct cursor *cursor, struct err *err)
 {
+    const struct statement *statement = &READ_NEW;
+    struct param beyond = param_text(cursor->snapshot);
+    struct int8 last;
     PGresult *result;
 
-    if (!query_one(db, &SNAPSHOT, NULL, 0, &result, err)) return false;
-    bool fits = text_copy(cell_text(result, 0, 0), snapshot, SNAPSHOT_TEXT_SIZE);
+    assert(cursor->position == 0);
+    if (BROKEN("id_after_last") && broken_last_id > 0) {
+        statement = &READ_AFTER_LAST;
+        beyond = param_int8(&last, broken_last_id);
+    }
+    if (!query_rows_begin(db, statement, &beyond, 1, err) || !query_rows_next(db, &result, err))
+        return false;
+    if (result == NULL) return err_set(err, ERR_RETRY, "could not read the outbox: no snapshot");
+    bool fits = text_copy(cell_text(result, 0, 2), cursor->target, SNAPSHOT_TEXT_SIZE);
     PQclear(result);
     if (fits) return true;
     return err_set(err, ERR_RETRY, "could not keep a snapshot: too many transactions are open");
 }
 
-bool outbox_read_begin(struct db *db, const struct cursor *cursor, struct err *err)
+bool outbox_read_begin(struct db *db, struct cursor *cursor, struct err *err)
 {
     struct int8 position;
     struct param params[] = {param_text(cursor->snapshot), param_text(cursor->target),
                              param_int8(&position, cursor->position)};
 
-    assert(cursor->target[0] != '\0');
-    if (BROKEN("id_after_last") && broken_last_id > 0) {
-        params[0] = param_int8(&position, broken_last_id);
-        return query_rows_begin(db, &READ_AFTER_LAST, params, 1, err);
-    }
+    if (cursor->target[0] == '\0') return read_new_begin(db, cursor, err);
     return query_rows_begin(db, &READ, params, 3, err);
 }
 

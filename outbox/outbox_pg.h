@@ -35,9 +35,6 @@ struct leadership {
  * first time starts at the oldest row. */
 MUST_CHECK bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out,
                             struct err *err);
-/* The snapshot now, as text. Equal to the last one: nothing at all has happened. */
-MUST_CHECK bool outbox_snapshot(struct db *db, char snapshot[static SNAPSHOT_TEXT_SIZE],
-                                struct err *err);
 /* A row's bytes at most: an arena for outbox_read has room for one at least. */
 enum { OUTBOX_ROW_SIZE_MAX = BODY_SIZE_MAX + 256 * 1024 };
 
@@ -45,11 +42,12 @@ enum { OUTBOX_ROW_SIZE_MAX = BODY_SIZE_MAX + 256 * 1024 };
  * more. It lifts the server's limit on a statement's time, as a stream lasts as long as its reader
  * takes. */
 MUST_CHECK bool outbox_tune(struct db *db, struct err *err);
-/* Rows of cursor.target beyond the cursor: begin, then read until *end. A page ends after max rows,
- * or when another row might not fit into the arena, which the views point into. cursor->target must
- * be set. Between begin and end nothing else may be sent on this connection: save with another one.
- */
-MUST_CHECK bool outbox_read_begin(struct db *db, const struct cursor *cursor, struct err *err);
+/* Rows of cursor->target beyond the cursor: begin, then read until *end. Without a target: all that
+ * are visible now, and begin sets it; equal to the snapshot, nothing at all has happened, and there
+ * are none. A page ends after max rows, or when another row might not fit into the arena, which the
+ * views point into. Between begin and end nothing else may be sent on this connection: save with
+ * another one. */
+MUST_CHECK bool outbox_read_begin(struct db *db, struct cursor *cursor, struct err *err);
 MUST_CHECK bool outbox_read(struct db *db, struct arena *arena, struct outbox_row *rows,
                             uint32_t max, uint32_t *count, bool *end, struct err *err);
 

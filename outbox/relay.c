@@ -238,32 +238,22 @@ static bool read_page(struct relay *relay, struct err *err)
 
 /* What has become visible since the last read; a read that a predecessor began is finished first.
  */
-static bool read_begin(struct relay *relay, bool *begun, struct err *err)
+static bool read_begin(struct relay *relay, struct err *err)
 {
-    *begun = false;
-    if (relay->read.target[0] == '\0') {
-        if (!relay->io->snapshot(relay->io->context, relay->read.target, err)) return false;
-        if (strcmp(relay->read.target, relay->read.snapshot) == 0) {
-            relay->read.target[0] = '\0';
-            return true;
-        }
-        assert(relay->read.position == 0);
-    }
+    assert(relay->read.target[0] != '\0' || relay->read.position == 0);
     if (!relay->io->read_begin(relay->io->context, &relay->read, err)) return false;
+    assert(relay->read.target[0] != '\0');
     relay->is_reading = true;
-    *begun = true;
     return true;
 }
 
 /* *found says whether there is something to publish. */
 static bool read_next(struct relay *relay, bool *found, struct err *err)
 {
-    bool begun = true;
-
     *found = relay->page_sent < relay->page_count;
     if (*found || relay->marks_count == RELAY_MARKS_MAX) return true;
-    if (!relay->is_reading && !read_begin(relay, &begun, err)) return false;
-    if (begun && !read_page(relay, err)) return false;
+    if (!relay->is_reading && !read_begin(relay, err)) return false;
+    if (!read_page(relay, err)) return false;
     *found = relay->page_sent < relay->page_count;
     return true;
 }

@@ -139,24 +139,17 @@ static bool publish(struct relay_process *process, const struct outbox_row *row,
 
 /* --- the relay's edges ------------------------------------------------------------------- */
 
-static bool io_snapshot(void *context, char snapshot[static SNAPSHOT_TEXT_SIZE], struct err *err)
+static bool io_read_begin(void *context, struct cursor *cursor, struct err *err)
 {
     struct relay_process *process = context;
     int64_t now_ms = (int64_t)clock_monotonic_ms();
-
-    process->failing = RELAY_POSTGRES;
-    if (!outbox_snapshot(process->db, snapshot, err)) return false;
-    behind_follow(&process->behind, snapshot, now_ms);
-    return true;
-}
-
-static bool io_read_begin(void *context, const struct cursor *cursor, struct err *err)
-{
-    struct relay_process *process = context;
+    bool is_new = cursor->target[0] == '\0';
 
     process->failing = RELAY_POSTGRES;
     process->is_reading = true;
-    return outbox_read_begin(process->reader, cursor, err);
+    if (!outbox_read_begin(process->reader, cursor, err)) return false;
+    if (is_new) behind_follow(&process->behind, cursor->target, now_ms);
+    return true;
 }
 
 static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count,
@@ -240,7 +233,6 @@ bool relay_process_open(struct relay_process **out, const struct relay_settings 
     process->backoff = (struct backoff){.first_ms = 100, .most_ms = 5000};
     behind_begin(&process->behind, (int64_t)clock_monotonic_ms());
     process->io = (struct relay_io){.context = process,
-                                    .snapshot = io_snapshot,
                                     .read_begin = io_read_begin,
                                     .read = io_read,
                                     .room = io_room,
