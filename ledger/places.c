@@ -14,21 +14,27 @@ static uint32_t slot_of(struct text id)
     return (hash ^ hash >> 16) % PLACES_COUNT;
 }
 
-struct place place_of(struct bytes tid)
+const struct place *places_find(const struct places *places, struct text id)
 {
-    struct place place = {.known = true};
+    const struct place *place = &places->place[slot_of(id)];
+
+    return place->known && text_equal(id, (struct text){place->id, place->length}) ? place : NULL;
+}
+
+const struct place *places_note(struct places *places, struct text id, struct bytes tid)
+{
+    struct place *place = &places->place[slot_of(id)];
 
     assert(tid.size == PLACE_SIZE);
-    memcpy(place.tid, tid.data, PLACE_SIZE);
+    assert(id.length <= ID_LENGTH_MAX);
+    place->known = true;
+    memcpy(place->tid, tid.data, PLACE_SIZE);
+    memcpy(place->id, id.bytes, id.length);
+    place->length = (uint8_t)id.length;
     return place;
 }
 
-const struct place *places_find(const struct places *places, struct text id)
+void places_forget(struct places *places)
 {
-    return &places->place[slot_of(id)];
-}
-
-void places_note(struct places *places, struct text id, struct bytes tid)
-{
-    places->place[slot_of(id)] = place_of(tid);
+    memset(places, 0, sizeof *places);
 }

@@ -82,8 +82,26 @@ static void add_bool(struct store_question *question, bool value)
     store_add_param(question, (struct bytes){&binary[value], 1});
 }
 
+static bool is_changed(const struct store_load *load, uint32_t i)
+{
+    return (load->uses[i] & USE_CHANGES) != 0;
+}
+
+static bool is_queried(const struct store_load *load, uint32_t i)
+{
+    return !is_changed(load, i);
+}
+
+/* It may be: a user account that was met before is none for ever. */
+static bool is_changed_system(const struct store_load *load, uint32_t i)
+{
+    return is_changed(load, i) &&
+           places_find(&load->store->places, load->batch->accounts[i].id) == NULL;
+}
+
 /* $1 places, $2 ids, $3 whether metadata are wanted. */
-static bool ask_accounts(const struct store_load *load, bool changes,
+static bool ask_accounts(const struct store_load *load,
+                         bool (*wants)(const struct store_load *load, uint32_t i),
                          struct store_question *question, struct err *err)
 {
     const struct batch *batch = load->batch;
@@ -92,13 +110,12 @@ static bool ask_accounts(const struct store_load *load, bool changes,
 
     array_begin(&array, batch->arena, ARRAY_INT4);
     for (uint32_t i = 0; i < batch->accounts_count; i++)
-        if (((load->uses[i] & USE_CHANGES) != 0) == changes) array_add_int(&array, ARRAY_INT4, i);
+        if (wants(load, i)) array_add_int(&array, ARRAY_INT4, i);
     question->asked = array.count > 0;
     if (!array_end(&array, &places, err)) return false;
     array_begin(&array, batch->arena, ARRAY_TEXT);
     for (uint32_t i = 0; i < batch->accounts_count; i++)
-        if (((load->uses[i] & USE_CHANGES) != 0) == changes)
-            array_add_text(&array, batch->accounts[i].id);
+        if (wants(load, i)) array_add_text(&array, batch->accounts[i].id);
     if (!array_end(&array, &ids, err)) return false;
     store_add_param(question, places);
     store_add_param(question, ids);
@@ -114,12 +131,12 @@ static bool ask_locked(const struct store_load *load, struct store_question *que
     struct bytes known;
     struct array array;
 
-    if (!ask_accounts(load, true, question, err)) return false;
+    if (!ask_accounts(load, is_changed, question, err)) return false;
     array_begin(&array, batch->arena, ARRAY_TID);
     for (uint32_t i = 0; i < batch->accounts_count; i++) {
-        if ((load->uses[i] & USE_CHANGES) == 0) continue;
+        if (!is_changed(load, i)) continue;
         const struct place *place = places_find(&load->store->places, batch->accounts[i].id);
-        if (place->known)
+        if (place != NULL)
             array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
         else
             array_add_null(&array);
@@ -133,7 +150,7 @@ static bool ask_locked(const struct store_load *load, struct store_question *que
 static bool ask_system(const struct store_load *load, struct store_question *question,
                        struct err *err)
 {
-    if (!ask_accounts(load, true, question, err)) return false;
+    if (!ask_accounts(load, is_changed_system, question, err)) return false;
     add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
     return true;
 }
@@ -141,7 +158,7 @@ static bool ask_system(const struct store_load *load, struct store_question *que
 static bool ask_queried(const struct store_load *load, struct store_question *question,
                         struct err *err)
 {
-    if (!ask_accounts(load, false, question, err)) return false;
+    if (!ask_accounts(load, is_queried, question, err)) return false;
     add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
     return true;
 }
@@ -182,8 +199,8 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
     for (int row = 0; row < PQntuples(rows); row++) {
         int32_t at = cell_int32(rows, row, COLUMN_AT);
         struct bytes tid = cell_bytes(rows, row, COLUMN_PLACE);
-        load->store->locked[at] = place_of(tid);
-        places_note(&load->store->places, load->batch->accounts[at].id, tid);
+        load->store->locked[at] =
+            *places_note(&load->store->places, load->batch->accounts[at].id, tid);
     }
     return true;
 }

@@ -29,8 +29,9 @@ static const struct statement roll_up = {
 
 /* A plan is made once a connection, perhaps while the tables are empty, and must do for millions of
  * rows. */
-bool store_tune(struct db *db, struct err *err)
+bool store_tune(struct store *store, struct db *db, struct err *err)
 {
+    places_forget(&store->places); /* it may be another database, or one restored */
     return db_run(
         db,
         "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off;"
@@ -142,7 +143,7 @@ static bool read_moved(struct store *store, struct db *db, uint64_t *rows, struc
     for (int row = 0; row < PQntuples(moved); row++) {
         int32_t at = cell_int32(moved, row, 0);
         assert(at >= 0 && (uint32_t)at < store->batch->accounts_count);
-        places_note(&store->places, store->batch->accounts[at].id, cell_bytes(moved, row, 1));
+        (void)places_note(&store->places, store->batch->accounts[at].id, cell_bytes(moved, row, 1));
     }
     PQclear(moved);
     return true;

@@ -22,9 +22,9 @@ struct store; /* outlives a batch: assets, which never change, and hints where r
 MUST_CHECK bool store_open(struct store **out, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
-/* Prepares a new connection: every statement of the store is a loop over its array with an index
- * scan inside. */
-MUST_CHECK bool store_tune(struct db *db, struct err *err);
+/* Prepares for a new connection: every statement of the store is a loop over its array with an
+ * index scan inside. */
+MUST_CHECK bool store_tune(struct store *store, struct db *db, struct err *err);
 
 /* Needs ledger_collect before. Fills the accounts, batch->assets, now_us, numbers for accounts that
  * may be opened, and for each key that the journal has: stored, stored_fingerprint, reply; for

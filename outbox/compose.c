@@ -248,6 +248,12 @@ static bool add_dead_letter(struct composer *composer, const struct work *work)
                                   &row->properties);
 }
 
+static bool too_large(struct err *err)
+{
+    return err_set(err, ERR_REJECT, "could not compose messages: batch too large");
+}
+
+/* Replies first: somebody waits for them. */
 bool compose_rows(const struct batch *batch, const struct compose_options *options,
                   struct codec *codec, struct outbox_row *rows, uint32_t *count, struct err *err)
 {
@@ -256,10 +262,13 @@ bool compose_rows(const struct batch *batch, const struct compose_options *optio
     for (uint32_t i = 0; i < batch->works_count; i++) {
         const struct work *work = &batch->works[i];
         traceparent_format(&work->request->trace, composer.traceparent);
-        if (add_events(&composer, work) && add_dead_letter(&composer, work) &&
-            add_reply(&composer, work))
-            continue;
-        return err_set(err, ERR_REJECT, "could not compose messages: batch too large");
+        if (!add_reply(&composer, work)) return too_large(err);
+    }
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        const struct work *work = &batch->works[i];
+        traceparent_format(&work->request->trace, composer.traceparent);
+        if (!add_events(&composer, work) || !add_dead_letter(&composer, work))
+            return too_large(err);
     }
     assert(composer.count <= OUTBOX_ROWS_PER_WORK * batch->works_count);
     *count = composer.count;

@@ -36,7 +36,7 @@ enum {
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
     EAGER_FOR_MS = 5,
-    EAGER_SLEEP_US = 50,
+    EAGER_SLEEP_US = 200,
     BUSY_FOR_MS = 50,
     SETTLE_MS = 1000,
 };

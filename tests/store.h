@@ -33,8 +33,8 @@ static inline struct bench *bench_open(struct db *db)
 
     assert_non_null(bench);
     bench->db = db;
-    if (db != NULL) must(store_tune(db, &err));
     must(store_open(&bench->store, &err));
+    if (db != NULL) must(store_tune(bench->store, db, &err));
     must(codec_open(&bench->codec, &err));
     must(arena_open(&bench->arena, STORE_ARENA_SIZE, &err));
     must(names_make(&bench->names, "ledger", 8, &err));

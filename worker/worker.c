@@ -369,7 +369,7 @@ static bool connect_db(struct worker *worker, struct err *err)
 
     if (worker->db != NULL) return true;
     if (!db_open(&worker->db, &options, err) || !migrate_check(worker->db, err) ||
-        !store_tune(worker->db, err) ||
+        !store_tune(worker->store, worker->db, err) ||
         !shards_register(worker->db, settings->prefix, &worker->survey.self, err) ||
         !lock_again(worker, err)) {
         if (worker->db != NULL) disconnect_db(worker);

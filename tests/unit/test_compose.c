@@ -206,7 +206,7 @@ static const struct command TOO_MUCH = {
     .type = COMMAND_WITHDRAW, .account = WIRE_TEXT("alice"), .amount = {.value = 901}};
 static const struct command BALANCE = {.type = COMMAND_GET_BALANCE, .account = WIRE_TEXT("alice")};
 
-static void a_deposit_owes_an_event_and_then_a_reply(void **state)
+static void a_deposit_owes_a_reply_and_then_an_event(void **state)
 {
     static const uint8_t metadata[] = {0x81, 0xa1, 'k', 0x07};
     struct command command = DEPOSIT;
@@ -217,7 +217,7 @@ static void a_deposit_owes_an_event_and_then_a_reply(void **state)
     (void)add(&USUAL, &command);
     run(2);
 
-    struct event event = event_of(&rows[0], ENCODING_MSGPACK);
+    struct event event = event_of(&rows[1], ENCODING_MSGPACK);
     assert_int_equal(event.type, EVENT_TRANSACTION_CREATED);
     assert_int_equal(event.command, COMMAND_DEPOSIT);
     assert_true(wire_uuid_equal(event.transaction, works[0].id));
@@ -236,7 +236,7 @@ static void a_deposit_owes_an_event_and_then_a_reply(void **state)
     assert_int_equal(event.seq, 8);
     assert_true(wire_bytes_equal(event.metadata, command.metadata));
 
-    struct reply reply = reply_of(&rows[1], ENCODING_MSGPACK);
+    struct reply reply = reply_of(&rows[0], ENCODING_MSGPACK);
     assert_int_equal(reply.result, RESULT_APPLIED);
     assert_int_equal(reply.balances[0].balance, 1250);
     assert_false(reply.replayed);
@@ -249,7 +249,7 @@ static void properties_say_whose_answer_it_is_and_go_on_with_the_trace(void **st
         {.name = WIRE_TEXT("tracestate"), .text = WIRE_TEXT("vendor=1")},
         {.name = WIRE_TEXT("x-trace-id"), .text = WIRE_TEXT("order 17")},
         {.name = WIRE_TEXT("x-other"), .text = WIRE_TEXT("is nobody's business")}};
-    static const char *const types[] = {"transaction.created", "reply"};
+    static const char *const types[] = {"reply", "transaction.created"};
     struct properties_out given = USUAL;
     char traceparent[TRACEPARENT_SIZE];
 
@@ -275,8 +275,8 @@ static void properties_say_whose_answer_it_is_and_go_on_with_the_trace(void **st
         assert_text(header_of(&rows[i], "x-other"), "");
         assert_int_equal(timestamp_of(&rows[i]), NOW_US / 1000000);
     }
-    assert_text(properties_of(&rows[0]).message_id, "019aaf11-2233-7444-8555-66778899aa00:0");
-    assert_text(properties_of(&rows[1]).message_id, "019aaf11-2233-7444-8555-66778899aa00:r");
+    assert_text(properties_of(&rows[1]).message_id, "019aaf11-2233-7444-8555-66778899aa00:0");
+    assert_text(properties_of(&rows[0]).message_id, "019aaf11-2233-7444-8555-66778899aa00:r");
 }
 
 /* Which sides of a movement are told of. System accounts have no balance to tell: it is rolled up
@@ -346,7 +346,7 @@ static void events_tell_their_own_outcome_not_the_last_one(void **state)
     (void)add(&given, &DEPOSIT);
     run(4);
     for (uint32_t i = 0; i < 2; i++) {
-        struct event event = event_of(&rows[2 * i], ENCODING_MSGPACK);
+        struct event event = event_of(&rows[2 + i], ENCODING_MSGPACK);
         assert_int_equal(event.new_balance, 1250 + 250 * i);
         assert_int_equal(event.seq, 8 + i);
     }
@@ -367,16 +367,16 @@ static void an_opened_account_is_told_of_in_json(void **state)
     decide();
     assert_true(compose(ENCODING_JSON));
     assert_int_equal(rows_count, 2);
-    struct event event = event_of(&rows[0], ENCODING_JSON);
+    struct event event = event_of(&rows[1], ENCODING_JSON);
     assert_int_equal(event.type, EVENT_ACCOUNT_OPENED);
     assert_text(event.account, "carol");
     assert_text(event.user_id, "u-carol");
     assert_true(event.has_balance);
     assert_int_equal(event.seq, 0);
-    assert_text(properties_of(&rows[0]).content_type, "application/json");
-    struct reply reply = reply_of(&rows[1], ENCODING_JSON);
-    assert_true(reply.created);
     assert_text(properties_of(&rows[1]).content_type, "application/json");
+    struct reply reply = reply_of(&rows[0], ENCODING_JSON);
+    assert_true(reply.created);
+    assert_text(properties_of(&rows[0]).content_type, "application/json");
 }
 
 static void a_refusal_is_told_of(void **state)
@@ -385,13 +385,13 @@ static void a_refusal_is_told_of(void **state)
     begin();
     (void)add(&USUAL, &TOO_MUCH);
     run(2);
-    struct event event = event_of(&rows[0], ENCODING_MSGPACK);
+    struct event event = event_of(&rows[1], ENCODING_MSGPACK);
     assert_int_equal(event.type, EVENT_COMMAND_REJECTED);
     assert_int_equal(event.result, RESULT_INSUFFICIENT_FUNDS);
     assert_text(event.account, "alice");
     assert_int_equal(event.amount, 901);
     assert_false(event.has_balance);
-    assert_int_equal(reply_of(&rows[1], ENCODING_MSGPACK).result, RESULT_INSUFFICIENT_FUNDS);
+    assert_int_equal(reply_of(&rows[0], ENCODING_MSGPACK).result, RESULT_INSUFFICIENT_FUNDS);
 }
 
 static void a_repeat_a_conflict_and_a_query_owe_a_reply_alone(void **state)
@@ -406,10 +406,10 @@ static void a_repeat_a_conflict_and_a_query_owe_a_reply_alone(void **state)
     (void)add(&USUAL, &other);
     (void)add(&USUAL, &BALANCE);
     run(5);
-    assert_true(reply_of(&rows[2], ENCODING_MSGPACK).replayed);
-    assert_true(wire_uuid_equal(reply_of(&rows[2], ENCODING_MSGPACK).transaction, works[0].id));
-    assert_int_equal(reply_of(&rows[3], ENCODING_MSGPACK).result, RESULT_KEY_REUSED);
-    assert_int_equal(reply_of(&rows[4], ENCODING_MSGPACK).balances[0].balance, 1250);
+    assert_true(reply_of(&rows[1], ENCODING_MSGPACK).replayed);
+    assert_true(wire_uuid_equal(reply_of(&rows[1], ENCODING_MSGPACK).transaction, works[0].id));
+    assert_int_equal(reply_of(&rows[2], ENCODING_MSGPACK).result, RESULT_KEY_REUSED);
+    assert_int_equal(reply_of(&rows[3], ENCODING_MSGPACK).balances[0].balance, 1250);
     for (uint32_t i = 1; i < 5; i++) /* no two messages have one id */
         for (uint32_t j = 0; j < i; j++)
             assert_false(
@@ -449,9 +449,9 @@ static void a_reply_alone_is_the_same(void **state)
     run(2);
     assert_true(compose_reply(&batch, &works[0], &options, codec, &row, &owed, &err));
     assert_true(owed);
-    assert_true(text_equal(row.destination, rows[1].destination));
-    assert_true(wire_bytes_equal(row.properties, rows[1].properties));
-    assert_true(wire_bytes_equal(row.body, rows[1].body));
+    assert_true(text_equal(row.destination, rows[0].destination));
+    assert_true(wire_bytes_equal(row.properties, rows[0].properties));
+    assert_true(wire_bytes_equal(row.body, rows[0].body));
     works[0].answered = true;
     assert_true(compose_reply(&batch, &works[0], &options, codec, &row, &owed, &err));
     assert_false(owed);
@@ -479,30 +479,30 @@ static void what_is_no_command_owes_a_dead_letter_and_a_reply(void **state)
     assert_true(properties_write(&given, &arena, &properties));
     (void)add_raw(properties, (struct bytes){body, sizeof body});
     run(2);
-    assert_int_equal(rows[0].kind, OUTBOX_DEAD_LETTER);
-    assert_text(rows[0].destination, "alice");
-    assert_int_equal(rows[0].body.size, sizeof body);
-    assert_memory_equal(rows[0].body.data, body, sizeof body);
+    assert_int_equal(rows[1].kind, OUTBOX_DEAD_LETTER);
+    assert_text(rows[1].destination, "alice");
+    assert_int_equal(rows[1].body.size, sizeof body);
+    assert_memory_equal(rows[1].body.data, body, sizeof body);
 
-    struct properties found = properties_of(&rows[0]);
+    struct properties found = properties_of(&rows[1]);
     assert_text(found.message_id, "key-1");
     assert_text(found.correlation_id, "corr-1");
     assert_text(found.reply_to, "replies");
     assert_text(found.app_id, "shop");
     assert_text(found.user_id, "");
-    assert_text(header_of(&rows[0], "x-other"), "stays");
-    assert_text(header_of(&rows[0], "x-ledger-reason"), "malformed");
-    assert_text(header_of(&rows[0], "x-ledger-error"), requests[0].problem);
-    assert_text(header_of(&rows[0], "x-ledger-queue"), "ledger.commands.3");
-    assert_text(header_of(&rows[0], "x-ledger-exchange"), "ledger.commands");
-    assert_text(header_of(&rows[0], "x-ledger-routing-key"), "alice");
-    assert_text(header_of(&rows[0], "x-ledger-first-death"), now);
-    assert_text(header_of(&rows[0], "x-ledger-last-death"), now);
-    assert_text(header_of(&rows[0], "x-ledger-attempts"), "1");
-    assert_text(header_of(&rows[0], "x-ledger-user-id"), "guest");
-    assert_text(header_of(&rows[0], "x-ledger-headers-lost"), "");
+    assert_text(header_of(&rows[1], "x-other"), "stays");
+    assert_text(header_of(&rows[1], "x-ledger-reason"), "malformed");
+    assert_text(header_of(&rows[1], "x-ledger-error"), requests[0].problem);
+    assert_text(header_of(&rows[1], "x-ledger-queue"), "ledger.commands.3");
+    assert_text(header_of(&rows[1], "x-ledger-exchange"), "ledger.commands");
+    assert_text(header_of(&rows[1], "x-ledger-routing-key"), "alice");
+    assert_text(header_of(&rows[1], "x-ledger-first-death"), now);
+    assert_text(header_of(&rows[1], "x-ledger-last-death"), now);
+    assert_text(header_of(&rows[1], "x-ledger-attempts"), "1");
+    assert_text(header_of(&rows[1], "x-ledger-user-id"), "guest");
+    assert_text(header_of(&rows[1], "x-ledger-headers-lost"), "");
 
-    struct reply reply = reply_of(&rows[1], ENCODING_MSGPACK);
+    struct reply reply = reply_of(&rows[0], ENCODING_MSGPACK);
     assert_int_equal(reply.result, RESULT_MALFORMED);
     assert_text(reply.message, requests[0].problem);
 }
@@ -546,8 +546,8 @@ static void a_message_that_died_before_keeps_its_first_death(void **state)
         assert_true(properties_write(&given, &arena, &properties));
         (void)add_raw(properties, (struct bytes){0});
         run(2);
-        assert_text(header_of(&rows[0], "x-ledger-first-death"), "2025-01-01T00:00:00.000000Z");
-        assert_text(header_of(&rows[0], "x-ledger-attempts"), forged == 1 ? "1" : "5");
+        assert_text(header_of(&rows[1], "x-ledger-first-death"), "2025-01-01T00:00:00.000000Z");
+        assert_text(header_of(&rows[1], "x-ledger-attempts"), forged == 1 ? "1" : "5");
     }
 }
 
@@ -561,9 +561,9 @@ static void what_the_store_refused_alone_is_dead_lettered_as_internal(void **sta
     work->origin = ORIGIN_FAULT;
     work->isolated = true;
     run(2);
-    assert_int_equal(rows[0].kind, OUTBOX_DEAD_LETTER);
-    assert_text(header_of(&rows[0], "x-ledger-reason"), "internal");
-    assert_int_equal(reply_of(&rows[1], ENCODING_MSGPACK).result, RESULT_INTERNAL);
+    assert_int_equal(rows[1].kind, OUTBOX_DEAD_LETTER);
+    assert_text(header_of(&rows[1], "x-ledger-reason"), "internal");
+    assert_int_equal(reply_of(&rows[0], ENCODING_MSGPACK).result, RESULT_INTERNAL);
 }
 
 static void an_oversized_message_is_left_to_the_broker(void **state)
@@ -684,7 +684,7 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_deposit_owes_an_event_and_then_a_reply),
+        cmocka_unit_test(a_deposit_owes_a_reply_and_then_an_event),
         cmocka_unit_test(properties_say_whose_answer_it_is_and_go_on_with_the_trace),
         cmocka_unit_test(each_side_but_the_world_is_told_of),
         cmocka_unit_test(events_tell_their_own_outcome_not_the_last_one),
