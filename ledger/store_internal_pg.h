@@ -5,18 +5,23 @@
 #define LEDGER_STORE_INTERNAL_PG_H
 
 #include "base/array.h"
-#include "ledger/places.h"
+#include "ledger/met.h"
 #include "ledger/store_pg.h"
 
-enum { ASSETS_MAX = 4096, STORE_PARAMS_MAX = 4 };
+enum { ASSETS_MAX = 4096, STORE_PARAMS_MAX = 4, PLACE_SIZE = 6 };
+
+struct place { /* of a row: PostgreSQL's ctid in binary, block and offset; lasts while it is locked
+                */
+    uint8_t tid[PLACE_SIZE];
+};
 
 struct store {
     struct asset assets[ASSETS_MAX]; /* sorted by code; each code is a view into codes */
     uint32_t assets_count;
     char codes[ASSETS_MAX][ASSET_LENGTH_MAX];
-    struct places places;
+    struct met met;
     const struct batch *batch; /* the one that was loaded last, and */
-    struct place *locked;      /* where its accounts were found; in its arena */
+    struct place *locked;      /* where its locked accounts are; in its arena */
 };
 
 struct store_load { /* one call of store_load */

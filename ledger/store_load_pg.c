@@ -3,10 +3,9 @@
  *  1. accounts are locked in id order, so no two batches deadlock, and before the keys are looked
  *     up, so a concurrent repeat finds what it waited for;
  *  2. what only queries name is read without a lock: they never wait, and cost no flush at commit;
- *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with FOR UPDATE
+ *  3. each look-up is a loop over what was asked with an index scan inside: LATERAL with ORDER BY
  *     or OFFSET 0 leaves the planner nothing else, however little it knows of the tables;
- *  4. a row to be locked is looked for at its last known place first, then by id. An index leads to
- *     each version that somebody's old snapshot keeps, thousands of a busy account.
+ *  4. an account is looked for from the youngest row of its id on, see ACCOUNT_OF.
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
@@ -95,8 +94,7 @@ static bool is_queried(const struct store_load *load, uint32_t i)
 /* It may be: a user account that was met before is none for ever. */
 static bool is_changed_system(const struct store_load *load, uint32_t i)
 {
-    return is_changed(load, i) &&
-           places_find(&load->store->places, load->batch->accounts[i].id) == NULL;
+    return is_changed(load, i) && !met_before(&load->store->met, load->batch->accounts[i].id);
 }
 
 /* $1 places, $2 ids, $3 whether metadata are wanted. */
@@ -123,27 +121,10 @@ static bool ask_accounts(const struct store_load *load,
     return true;
 }
 
-/* $4 the last known places. */
 static bool ask_locked(const struct store_load *load, struct store_question *question,
                        struct err *err)
 {
-    const struct batch *batch = load->batch;
-    struct bytes known;
-    struct array array;
-
-    if (!ask_accounts(load, is_changed, question, err)) return false;
-    array_begin(&array, batch->arena, ARRAY_TID);
-    for (uint32_t i = 0; i < batch->accounts_count; i++) {
-        if (!is_changed(load, i)) continue;
-        const struct place *place = places_find(&load->store->places, batch->accounts[i].id);
-        if (place != NULL)
-            array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
-        else
-            array_add_null(&array);
-    }
-    if (!array_end(&array, &known, err)) return false;
-    store_add_param(question, known);
-    return true;
+    return ask_accounts(load, is_changed, question, err);
 }
 
 /* $4: whether balances are, and so the deltas of system accounts. */
@@ -199,51 +180,43 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
     for (int row = 0; row < PQntuples(rows); row++) {
         int32_t at = cell_int32(rows, row, COLUMN_AT);
         struct bytes tid = cell_bytes(rows, row, COLUMN_PLACE);
-        load->store->locked[at] =
-            *places_note(&load->store->places, load->batch->accounts[at].id, tid);
+        assert(tid.size == PLACE_SIZE);
+        memcpy(load->store->locked[at].tid, tid.data, PLACE_SIZE);
+        met_note(&load->store->met, load->batch->accounts[at].id);
     }
     return true;
 }
 
-#define ACCOUNT_COLUMNS                                                                            \
-    "number, kind, held, seq, created_at, asset, user_id, CASE WHEN $3::bool THEN metadata END, "
 #define FOR_EACH_WANTED                                                                            \
     "SELECT wanted.at, account.*"                                                                  \
     "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
-#define SELECT_ACCOUNT(balance)                                                                    \
-    "SELECT " ACCOUNT_COLUMNS balance "  FROM account WHERE id = wanted.id"
+/* While somebody holds an old snapshot, PostgreSQL keeps every version of a balance, and the index
+ * leads to each page of them: thousands, of a busy account. The youngest is on one of the last
+ * pages, and among equal ids the index is in the order of pages: so it is scanned backwards, and
+ * ends at the first row. An equality would make the order not worth a direction. */
+#define ACCOUNT_OF(columns, condition)                                                             \
+    "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
+    "       CASE WHEN $3::bool THEN metadata END, " columns "  FROM account"                       \
+    " WHERE id BETWEEN wanted.id AND wanted.id" condition " ORDER BY id DESC LIMIT 1"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
     "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
     "(SELECT sum(delta) FROM account_delta WHERE account = number), 0),"                           \
     " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
 
-/* The place is a hint: a row that has left it, or another one that has come there, is not found,
- * and then the id finds it. LIMIT asks for the second only if there was no first; asked in the
- * other order, the answer would be the same. */
-#define LOCK_WHERE(condition)                                                                      \
-    "SELECT * FROM (SELECT " ACCOUNT_COLUMNS "balance, account.ctid FROM account"                  \
-    "  WHERE " condition " AND kind = 0 FOR NO KEY UPDATE) AS "
 static const struct store_part part_locked = {
-    {"store_lock",
-     "SELECT wanted.at, account.*"
-     "  FROM unnest($1::int4[], $2::text[], $4::tid[]) AS wanted (at, id, place) CROSS JOIN LATERAL"
-     " (" LOCK_WHERE(
-         "account.ctid = wanted.place AND id = wanted.id") "hit"
-                                                           "  UNION ALL " LOCK_WHERE(
-                                                               "id = wanted.id") "miss LIMIT 1) AS "
-                                                                                 "account"},
+    {"store_lock", FOR_EACH_WANTED ACCOUNT_OF("balance, account.ctid",
+                                              " AND kind = 0") " FOR NO KEY UPDATE) AS account"},
     ask_locked,
     fill_locked};
 
 static const struct store_part part_system = {
-    {"store_system",
-     FOR_EACH_WANTED SELECT_ACCOUNT(WITH_DELTAS) " AND kind = 1 OFFSET 0) AS account"},
+    {"store_system", FOR_EACH_WANTED ACCOUNT_OF(WITH_DELTAS, " AND kind = 1") ") AS account"},
     ask_system,
     fill_accounts};
 
 static const struct store_part part_queried = {
-    {"store_read", FOR_EACH_WANTED SELECT_ACCOUNT(WITH_DELTAS) " OFFSET 0) AS account"},
+    {"store_read", FOR_EACH_WANTED ACCOUNT_OF(WITH_DELTAS, "") ") AS account"},
     ask_queried,
     fill_accounts};
 

@@ -31,7 +31,7 @@ static const struct statement roll_up = {
  * rows. */
 bool store_tune(struct store *store, struct db *db, struct err *err)
 {
-    places_forget(&store->places); /* it may be another database, or one restored */
+    met_forget(&store->met); /* it may be another database, or one restored */
     return db_run(
         db,
         "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off;"
@@ -133,31 +133,12 @@ const struct store_part store_part_assets = {
 
 /* --- the end of a batch --- */
 
-/* The rows say which accounts of the batch, and their new places. */
-static bool read_moved(struct store *store, struct db *db, uint64_t *rows, struct err *err)
-{
-    PGresult *moved;
-
-    if (!query_next(db, &moved, err)) return false;
-    *rows = (uint64_t)PQntuples(moved);
-    for (int row = 0; row < PQntuples(moved); row++) {
-        int32_t at = cell_int32(moved, row, 0);
-        assert(at >= 0 && (uint32_t)at < store->batch->accounts_count);
-        (void)places_note(&store->places, store->batch->accounts[at].id, cell_bytes(moved, row, 1));
-    }
-    PQclear(moved);
-    return true;
-}
-
-bool store_commit(struct store *store, struct db *db, const struct answers *answers,
-                  struct err *err)
+bool store_commit(struct db *db, const struct answers *answers, struct err *err)
 {
     if (!query_send(db, &commit, NULL, 0, err) || !query_sync(db, err)) return false;
     for (uint32_t i = 0; i < answers->count; i++) {
         uint64_t rows;
-        if (i + 1 == answers->moved ? !read_moved(store, db, &rows, err)
-                                    : !query_done_rows(db, &rows, err))
-            return false;
+        if (!query_done_rows(db, &rows, err)) return false;
         if (answers->rows[i] != ANSWER_ANY && rows != answers->rows[i])
             return err_set(err, ERR_FATAL,
                            "could not store a batch: statement %" PRIu32 " touched %" PRIu64

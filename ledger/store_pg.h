@@ -17,7 +17,7 @@
 #include "base/query_pg.h"
 #include "ledger/ledger.h"
 
-struct store; /* outlives a batch: assets, which never change, and hints where rows may be */
+struct store; /* outlives a batch: assets and accounts' kinds, which never change; nothing else */
 
 MUST_CHECK bool store_open(struct store **out, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
@@ -38,13 +38,11 @@ MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *bat
 struct answers {
     uint64_t rows[12];
     uint32_t count;
-    uint32_t moved; /* 1 + which of them says where updated accounts are now; 0: none does */
 };
 MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batch *batch,
                            struct answers *answers, struct err *err);
 /* An answer with another number of rows is ERR_FATAL: somebody else wrote what was locked. */
-MUST_CHECK bool store_commit(struct store *store, struct db *db, const struct answers *answers,
-                             struct err *err);
+MUST_CHECK bool store_commit(struct db *db, const struct answers *answers, struct err *err);
 
 /* Adds the deltas of at most `most` system accounts into their balances; skips what is locked, and
  * leaves alone what 64 bits would not hold. */

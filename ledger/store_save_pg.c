@@ -151,13 +151,12 @@ static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
     " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq"
-    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int4[], $6::tid[])"
-    "        AS new (number, balance, held, seq, at, place)"
+    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::tid[])"
+    "        AS new (number, balance, held, seq, place)"
     "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
-    " RETURNING new.at, account.ctid)"
-    " SELECT at, ctid FROM changed UNION ALL"
-    " SELECT -1, NULL FROM changed HAVING CASE WHEN count(*) = cardinality($1) THEN false"
-    "   ELSE assert_rows(count(*), cardinality($1)) IS NULL END"};
+    " RETURNING 1)"
+    " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
+    "   FROM changed"};
 
 enum account_column {
     ACCOUNT_NUMBER,
@@ -234,25 +233,19 @@ static bool save_opened(struct save *save, struct err *err)
            add_now(save, err) && send(save, &insert_accounts, save->rows_count, err);
 }
 
-/* Which account of the batch it is, and where it was found. */
+/* Where each of them was found. */
 static bool add_places(struct save *save, struct err *err)
 {
-    const struct account *accounts = save->batch->accounts;
     struct array array;
-    struct bytes ats, places;
+    struct bytes places;
 
-    array_begin(&array, save->batch->arena, ARRAY_INT4);
-    for (uint32_t i = 0; i < save->rows_count; i++)
-        array_add_int(&array, ARRAY_INT4, (const struct account *)save->rows[i] - accounts);
-    if (!array_end(&array, &ats, err)) return false;
     array_begin(&array, save->batch->arena, ARRAY_TID);
     for (uint32_t i = 0; i < save->rows_count; i++) {
-        ptrdiff_t at = (const struct account *)save->rows[i] - accounts;
+        ptrdiff_t at = (const struct account *)save->rows[i] - save->batch->accounts;
         const struct place *place = &save->store->locked[at];
         array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
     }
-    return array_end(&array, &places, err) && add_param(save, ats, err) &&
-           add_param(save, places, err);
+    return array_end(&array, &places, err) && add_param(save, places, err);
 }
 
 static bool save_changed(struct save *save, struct err *err)
@@ -262,11 +255,8 @@ static bool save_changed(struct save *save, struct err *err)
         if (save->batch->accounts[i].changed && !save->batch->accounts[i].opened)
             save->rows[save->rows_count++] = &save->batch->accounts[i];
     if (save->rows_count == 0) return true;
-    if (!add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) ||
-        !add_places(save, err))
-        return false;
-    save->answers->moved = save->answers->count + 1;
-    return send(save, &update_accounts, save->rows_count, err);
+    return add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) &&
+           add_places(save, err) && send(save, &update_accounts, 1, err);
 }
 
 /* --- system accounts --- */

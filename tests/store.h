@@ -155,7 +155,7 @@ static inline bool batch_save(struct bench *bench)
            store_save(bench->store, bench->db, &bench->batch, &answers, &err) &&
            compose_rows(&bench->batch, &options, bench->codec, bench->rows, &count, &err) &&
            outbox_append(bench->db, bench->rows, count, &bench->arena, &answers, &err) &&
-           store_commit(bench->store, bench->db, &answers, &err);
+           store_commit(bench->db, &answers, &err);
 }
 
 static inline void batch_run(struct bench *bench)

@@ -108,7 +108,7 @@ static bool io_commit(void *context, const struct batch *batch, const struct out
 
     return store_save(worker->store, worker->db, batch, &answers, err) &&
            outbox_append(worker->db, rows, rows_count, batch->arena, &answers, err) &&
-           store_commit(worker->store, worker->db, &answers, err);
+           store_commit(worker->db, &answers, err);
 }
 
 static void io_abandon(void *context)

@@ -482,7 +482,7 @@ static void answers_are_counted(void **state)
     must(ledger_apply(&bench->batch, &err));
     must(store_save(bench->store, bench->db, &bench->batch, &answers, &err));
     answers.rows[1]++;
-    fails(store_commit(bench->store, bench->db, &answers, &err), ERR_FATAL);
+    fails(store_commit(bench->db, &answers, &err), ERR_FATAL);
 }
 
 static void only_user_accounts_of_commands_are_waited_for(void **state)
