@@ -35,6 +35,7 @@ bool store_tune(struct store *store, struct db *db, struct err *err)
     return db_run(
         db,
         "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off;"
+        "SET enable_bitmapscan TO off; SET enable_sort TO off;"
         "SET enable_hashjoin TO off; SET enable_mergejoin TO off; SET enable_material TO off",
         err);
 }

@@ -375,7 +375,8 @@ static void assert_plan(const char *name, const PGresult *rows)
         const char *next = row + 1 == PQntuples(rows)
                                ? ""
                                : batch_text(bench, "%.*s", TEXT_ARGS(cell_text(rows, row + 1, 0)));
-        if (strstr(text, "Seq Scan") || strstr(text, "Hash Join") || strstr(text, "Merge Join") ||
+        if (strstr(text, "Seq Scan") || strstr(text, "Bitmap") || strstr(text, "Hash Join") ||
+            strstr(text, "Merge Join") ||
             (strstr(text, "Index") && strstr(text, " Scan ") && !strstr(next, "Index Cond")))
             fail_msg("%s is planned as: %s", name, text);
     }
