@@ -167,6 +167,35 @@ static void kill_next(void)
     processes[i] = process_start(PROGRAMS[i][0], PROGRAMS[i][1]);
 }
 
+static const struct statement WAITING = {
+    "whole_waiting", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                     " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                     "   AND query LIKE 'UPDATE outbox_cursor%'"};
+
+/* The leading relay dies when it has published and may not yet say so: the cursor's row is locked
+ * while it saves. So what it published since comes again, from its successor. */
+static void kill_a_relay_that_saves(void)
+{
+    struct db *owner = session_as(NULL), *watch = session_as(NULL);
+    uint64_t deadline_ms = clock_monotonic_ms() + 20000;
+
+    sql(owner, "BEGIN");
+    do { /* the cursor is made by the first leader */
+        if (clock_monotonic_ms() > deadline_ms) fail_msg("no relay saved its cursor");
+        sql(owner, "SELECT FROM outbox_cursor FOR UPDATE");
+        clock_sleep_ms(5);
+    } while (number(watch, &WAITING) == 0);
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        if (strcmp(PROGRAMS[i][0], "ledger-relay") != 0) continue;
+        process_kill(processes[i]);
+        processes[i] = process_start(PROGRAMS[i][0], PROGRAMS[i][1]);
+        run.kills++;
+    }
+    sql(owner, "COMMIT");
+    db_close(owner);
+    db_close(watch);
+}
+
 /* --- replies ----------------------------------------------------------------------------- */
 
 static struct codec *codec;
@@ -401,6 +430,7 @@ static void nothing_is_lost_or_done_twice_while_processes_die(void **state)
         threads[i].last = threads[i].first + run.count / PUBLISHERS;
         assert_int_equal(pthread_create(&ids[i], NULL, publish, &threads[i]), 0);
     }
+    kill_a_relay_that_saves();
     for (uint32_t left = PUBLISHERS; left > 0;) {
         kill_next();
         while (left > 0 && pthread_tryjoin_np(ids[left - 1], NULL) == 0) left--;
@@ -418,7 +448,7 @@ static void nothing_is_lost_or_done_twice_while_processes_die(void **state)
                   run.count, run.distinct_keys, (uintmax_t)run.kills, run.answered_again,
                   (intmax_t)told.repeats);
     assert_true(run.kills > 2 * PROCESSES);
-    assert_true(told.repeats > 0); /* a relay died between publishing and saving its cursor */
+    assert_true(told.repeats > 0 || run.answered_again > 0); /* by the relay that could not save */
     close_memory();
 }
 
