@@ -10,6 +10,11 @@
 
 #include <assert.h>
 
+/* Backwards, as in store_load_pg.c: the youngest version is the last one. */
+#define ACCOUNT_NUMBERED(column)                                                                   \
+    "SELECT id, asset FROM account WHERE number BETWEEN " column " AND " column                    \
+    " ORDER BY number DESC LIMIT 1"
+
 /* --- keys --- */
 
 enum key_column {
@@ -94,9 +99,10 @@ const struct store_part store_part_keys = {
      " CROSS JOIN LATERAL"
      "       (SELECT * FROM journal WHERE key_digest = wanted.key_digest OFFSET 0) AS journal"
      "  LEFT JOIN LATERAL"
-     "       (SELECT id, asset FROM account WHERE number = debit OFFSET 0) AS debited ON true"
-     "  LEFT JOIN LATERAL"
-     "       (SELECT id, asset FROM account WHERE number = credit OFFSET 0) AS credited ON true"},
+     "       (" ACCOUNT_NUMBERED("debit") ") AS debited ON true"
+                                          "  LEFT JOIN LATERAL"
+                                          "       (" ACCOUNT_NUMBERED(
+                                              "credit") ") AS credited ON true"},
     ask_keys,
     fill_keys};
 
@@ -247,8 +253,9 @@ const struct store_part store_part_transactions = {
      " CROSS JOIN LATERAL"
      "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET 0) AS journal"
      "  LEFT JOIN LATERAL"
-     "       (SELECT id FROM account WHERE number = debit OFFSET 0) AS debited ON true"
-     "  LEFT JOIN LATERAL"
-     "       (SELECT id, asset FROM account WHERE number = credit OFFSET 0) AS credited ON true"},
+     "       (" ACCOUNT_NUMBERED("debit") ") AS debited ON true"
+                                          "  LEFT JOIN LATERAL"
+                                          "       (" ACCOUNT_NUMBERED(
+                                              "credit") ") AS credited ON true"},
     ask_transactions,
     fill_transactions};

@@ -31,6 +31,12 @@ static const struct statement count = {"verify_count",
     "               FROM part GROUP BY number)"
 
 static const struct statement checks[] = {
+    {"verify_identities",
+     "SELECT format('account %s, number %s: %s rows, %s identities', id, number,"
+     "              count(DISTINCT account.ctid), count(DISTINCT account_identity.ctid))"
+     "  FROM account FULL JOIN account_identity USING (id, number)"
+     " GROUP BY id, number"
+     " HAVING count(account.ctid) <> 1 OR count(account_identity.ctid) <> 1"},
     {"verify_balances",
      HOLDINGS "SELECT format('account %s holds %s, but its postings sum to %s',"
               "              coalesce(id, 'number ' || number), holding.balance, posted)"

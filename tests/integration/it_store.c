@@ -17,6 +17,7 @@ static int set_up(void **state)
     owner = session_as(NULL);
     sql(owner, "TRUNCATE journal, account_delta, outbox;"
                "DELETE FROM account WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
+               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
                "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system';"
                "DELETE FROM asset WHERE code LIKE 'NEW%%'");
     return 0;

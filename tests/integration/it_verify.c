@@ -106,7 +106,7 @@ static int tear_down_all(void **state)
 
 static void restore(void)
 {
-    sql(owner, "TRUNCATE account, account_delta, journal, outbox;"
+    sql(owner, "TRUNCATE account, account_identity, account_delta, journal, outbox;"
                "INSERT INTO account TABLE backup.account;"
                "INSERT INTO account_delta TABLE backup.account_delta;"
                "INSERT INTO journal TABLE backup.journal;"
@@ -169,6 +169,12 @@ static const struct {
      "UPDATE account SET balance = balance + 1 WHERE id = 'a1'"},
     {"a sequence number in the account", "account a4: its sequence number is 1000",
      "UPDATE account SET seq = 1000 WHERE id = 'a4'"},
+    {"an account twice", "2 rows, 1 identities",
+     "ALTER TABLE account DISABLE TRIGGER account_identity;"
+     "INSERT INTO account SELECT * FROM account WHERE id = 'a5';"
+     "ALTER TABLE account ENABLE TRIGGER account_identity"},
+    {"an account of another id", "account b5, number",
+     "UPDATE account SET id = 'b5' WHERE id = 'a5'"},
     {"an account deleted", "account number", "DELETE FROM account WHERE id = 'a5'"},
     {"an account in another asset", "to account a6",
      "UPDATE account SET asset = 'USD' WHERE id = 'a6'"},
