@@ -29,6 +29,8 @@ static uint32_t oid_of(enum array_type type)
         return 1184;
     case ARRAY_TID:
         return 27;
+    case ARRAY_BOOL:
+        return 16;
     }
     assert(false && "an array type that is none");
     return 0;
@@ -86,6 +88,12 @@ void array_add_text(struct array *array, struct text value)
 void array_add_uuid(struct array *array, const struct uuid *value)
 {
     array_add_bytes(array, (struct bytes){value->bytes, sizeof value->bytes});
+}
+
+void array_add_bool(struct array *array, bool value)
+{
+    uint8_t byte = value;
+    array_add_bytes(array, (struct bytes){&byte, 1});
 }
 
 void array_add_time(struct array *array, int64_t wall_us)

@@ -17,7 +17,8 @@ enum array_type {
     ARRAY_BYTEA,
     ARRAY_UUID,
     ARRAY_TIME,
-    ARRAY_TID
+    ARRAY_TID,
+    ARRAY_BOOL
 };
 
 struct array { /* one at a time per arena: begin, add..., end */
@@ -33,6 +34,7 @@ void array_add_int(struct array *array, enum array_type width, int64_t value); /
 void array_add_text(struct array *array, struct text value);
 void array_add_bytes(struct array *array, struct bytes value); /* BYTEA; TID as it was read */
 void array_add_uuid(struct array *array, const struct uuid *value);
+void array_add_bool(struct array *array, bool value);
 void array_add_time(struct array *array, int64_t wall_us);
 /* ERR_REJECT when the arena was too small ("batch too large"): a smaller batch may fit. */
 MUST_CHECK bool array_end(struct array *array, struct bytes *out, struct err *err);

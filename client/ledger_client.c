@@ -79,6 +79,20 @@ static bool call_check(const struct ledger_call *call, struct err *err)
     return true;
 }
 
+/* All about one hold go one way, where the body names no account. */
+static bool call_routing_key(struct ledger_client *client, const struct ledger_call *call,
+                             struct text *out)
+{
+    char id[UUID_TEXT_SIZE];
+
+    *out = call->routing_key;
+    if (out->length == 0) *out = command_ordering_key(&call->command);
+    if (out->length > 0 || !command_has_target(call->command.type)) return true;
+    uuid_format(&call->command.transaction, id);
+    *out = arena_text(&client->arena, text_of(id));
+    return out->bytes != NULL;
+}
+
 static bool call_message(struct ledger_client *client, const struct ledger_call *call,
                          struct text correlation_id, struct message *out, struct err *err)
 {
@@ -104,9 +118,9 @@ static bool call_message(struct ledger_client *client, const struct ledger_call 
         headers[count++] =
             (struct header){.name = TEXT_LITERAL("x-deadline"), .text = call->deadline};
     properties.headers_count = count;
-    *out = (struct message){.exchange = text_of(client->names.commands),
-                            .routing_key = command_ordering_key(&call->command)};
-    if (!properties_write(&properties, &client->arena, &out->properties) ||
+    *out = (struct message){.exchange = text_of(client->names.commands)};
+    if (!call_routing_key(client, call, &out->routing_key) ||
+        !properties_write(&properties, &client->arena, &out->properties) ||
         !command_encode(client->codec, &call->command, client->options.encoding, &client->arena,
                         &out->body))
         return err_set(err, ERR_REJECT, "could not call: the command is too large");

@@ -26,6 +26,8 @@ struct ledger_call {
     struct text idempotency_key; /* 1 to 128 bytes; required when the command changes something */
     struct text traceparent;     /* W3C; empty: the ledger begins a trace */
     struct text trace_id;        /* X-Trace-Id; empty: none */
+    struct text routing_key;     /* the account whose order counts; empty: command_ordering_key, or
+                                    what the command is about */
     struct text deadline; /* RFC 3339: past it the command is refused, not applied late; or empty */
 };
 

@@ -15,7 +15,7 @@
 #include "protocol/reply.h"
 #include "protocol/request.h"
 
-enum { BATCH_COMMANDS_MAX = 1024, BATCH_ACCOUNTS_MAX = 2 * BATCH_COMMANDS_MAX };
+enum { BATCH_COMMANDS_MAX = 1024 };
 
 struct asset {
     struct text code;
@@ -23,12 +23,16 @@ struct asset {
     uint8_t scale;
 };
 
+/* What may no longer be done with an account: bits. Frozen as in enum direction. */
+enum { STATE_FROZEN_IN = DIRECTION_IN, STATE_FROZEN_OUT = DIRECTION_OUT, STATE_CLOSED = 4 };
+
 struct account {
     struct text id;
     int64_t number; /* the store's short name for it; never 0 when it exists */
     bool exists;
     bool opened;  /* by this batch: to be inserted */
-    bool changed; /* balance and seq, by this batch: to be updated; never a system account */
+    bool changed; /* by this batch: to be updated; never a system account */
+    uint8_t state;
     enum account_kind kind;
     const struct asset *asset;
     struct text user_id;
@@ -37,18 +41,39 @@ struct account {
     struct bytes metadata;
 };
 
+/* What a command is about: a hold to be captured, released or expired, a transaction to be
+ * reversed. Each is settled once, by the first that succeeds. */
+struct target {
+    struct uuid id;
+    bool exists; /* it was applied; its type, accounts and amount never change */
+    enum command_type type;
+    struct text debit, credit; /* account ids; empty: none, or an asset's world */
+    int64_t amount;
+    /* Read under the accounts' locks: */
+    bool settled;
+    enum command_type settled_by;
+    int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
+    bool changed;                  /* remaining, by this batch: to be updated */
+};
+
 struct side { /* one account of an outcome, as it stands after it */
     const struct account
         *account; /* NULL: none, or the world of outcome.asset when number is set */
     int64_t number;
     int64_t balance, held, seq;
+    uint8_t state;
 };
 
 struct outcome {
     enum result result;
     const struct asset *asset; /* NULL when nothing moved */
     int64_t amount;
-    struct side debit, credit; /* an opened or queried account is the credit side */
+    /* Who pays and who receives. Where no money moves there is one side: of a hold the debit, else
+     * the credit: an account that was opened, queried, released, frozen, ... */
+    struct side debit, credit;
+    const struct target *target; /* NULL: none */
+    bool settles;                /* it, for ever */
+    int64_t expires_us;          /* of a hold that was placed; 0: never */
 };
 
 /* Where an answer comes from. */
@@ -77,26 +102,43 @@ struct work { /* one request on its way through */
     const struct transaction_view *transaction;
 };
 
+struct undo; /* what an account or target was before, see decide.h */
+
 struct batch {
     struct arena *arena;
     struct work *works;
     uint32_t works_count;
     struct account *accounts; /* sorted by id, each once */
     uint32_t accounts_count;
+    struct target *targets; /* sorted by id, each once */
+    uint32_t targets_count;
     const struct asset *assets; /* all that are registered, sorted by code */
     uint32_t assets_count;
     int64_t now_us; /* the database's clock, read under the locks */
+    struct undo *undo;
+    bool undoable; /* what is decided now may have to be undone */
 };
 
-/* Fills accounts with the ids that works still to be decided name: sorted, each once, none existing
+/* Fills targets with the ids that works still to be decided name: sorted, each once, none existing
  * yet. ERR_REJECT when the arena is too small. */
+MUST_CHECK bool ledger_collect_targets(struct batch *batch, struct err *err);
+/* Fills accounts likewise: those that works name, and those of their targets, which must be known
+ * by now. */
 MUST_CHECK bool ledger_collect(struct batch *batch, struct err *err);
+struct target *ledger_target(const struct batch *batch,
+                             const struct uuid *id); /* NULL: not in it */
+/* The ids of accounts that this work may read or change. Returns how many. */
+enum { WORK_ACCOUNTS_MAX = 3 };
+uint32_t ledger_ids_of(const struct batch *batch, const struct work *work,
+                       struct text ids[static WORK_ACCOUNTS_MAX]);
+/* A command, whose outcome belongs into the journal under its key: no query and no dry run. */
+bool ledger_is_kept(const struct work *work);
 struct account *ledger_account(const struct batch *batch,
                                struct text id); /* NULL: not in the batch */
 const struct asset *ledger_asset(const struct batch *batch, struct text code);
 
 /* Decides every work with origin NONE, in order, and writes every work's reply. False only when the
- * arena is too small (ERR_REJECT), and then nothing was decided. */
+ * arena is too small (ERR_REJECT), and then ledger_forget is all that may follow. */
 MUST_CHECK bool ledger_apply(struct batch *batch, struct err *err);
 
 /* Undoes what ledger_collect and ledger_apply wrote, so that the batch, or a half of it, can be run

@@ -191,7 +191,7 @@ static void list_work(struct seen *seen, struct work *work)
     char *key = seen->keys[seen->asked_count];
     char hex[UUID_HEX_SIZE];
 
-    if (!command_changes(work->request->command.type) || !work->request->has_key) return;
+    if (!ledger_is_kept(work)) return;
     uuid_format_hex(&work->request->key_digest, hex);
     int length = snprintf(key, KEY_SIZE, "%s:seen:%s", seen->options.prefix, hex);
     assert(length > 0);

@@ -10,11 +10,6 @@
 
 #include <assert.h>
 
-/* Backwards, as in store_load_pg.c: the youngest version is the last one. */
-#define ACCOUNT_NUMBERED(column)                                                                   \
-    "SELECT id, asset FROM account WHERE number BETWEEN " column " AND " column                    \
-    " ORDER BY number DESC LIMIT 1"
-
 /* --- keys --- */
 
 enum key_column {
@@ -37,7 +32,7 @@ static void add_key(struct array *array, const struct request *request)
 static bool ask_keys(const struct store_load *load, struct store_question *question,
                      struct err *err)
 {
-    if (!store_ask_works(load, store_is_keyed, ARRAY_UUID, add_key, question, err)) return false;
+    if (!store_ask_works(load, ledger_is_kept, ARRAY_UUID, add_key, question, err)) return false;
     if (BROKEN("no_unique_key") || BROKEN("redis_authority")) question->asked = false;
     return true;
 }
@@ -97,12 +92,8 @@ const struct store_part store_part_keys = {
      "       credit_seq, credit_balance, credit_held, credited.id, credited.asset"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, key_digest)"
      " CROSS JOIN LATERAL"
-     "       (SELECT * FROM journal WHERE key_digest = wanted.key_digest OFFSET 0) AS journal"
-     "  LEFT JOIN LATERAL"
-     "       (" ACCOUNT_NUMBERED("debit") ") AS debited ON true"
-                                          "  LEFT JOIN LATERAL"
-                                          "       (" ACCOUNT_NUMBERED(
-                                              "credit") ") AS credited ON true"},
+     "       (SELECT * FROM journal WHERE key_digest = wanted.key_digest OFFSET 0) AS "
+     "journal" JOIN_SIDES},
     ask_keys,
     fill_keys};
 
@@ -193,6 +184,10 @@ enum transaction_column {
     TRANSACTION_DEBIT,
     TRANSACTION_CREDIT,
     TRANSACTION_ASSET,
+    TRANSACTION_REFERS,
+    TRANSACTION_SETTLED,
+    TRANSACTION_REMAINING,
+    TRANSACTION_EXPIRES_AT,
 };
 
 static bool wants_transaction(const struct work *work)
@@ -222,6 +217,18 @@ static bool fill_texts(const struct store_load *load, const PGresult *rows, int 
            store_keep_bytes(load, cell_bytes(rows, row, TRANSACTION_METADATA), &view->metadata);
 }
 
+static void fill_links(const PGresult *rows, int row, struct transaction_view *view)
+{
+    if (!cell_is_null(rows, row, TRANSACTION_REFERS))
+        view->refers = cell_uuid(rows, row, TRANSACTION_REFERS);
+    if (!cell_is_null(rows, row, TRANSACTION_SETTLED))
+        view->settled = cell_uuid(rows, row, TRANSACTION_SETTLED);
+    if (!cell_is_null(rows, row, TRANSACTION_REMAINING))
+        view->remaining = cell_int64(rows, row, TRANSACTION_REMAINING);
+    if (!cell_is_null(rows, row, TRANSACTION_EXPIRES_AT))
+        view->expires_us = cell_time_us(rows, row, TRANSACTION_EXPIRES_AT);
+}
+
 static bool fill_transactions(const struct store_load *load, const PGresult *rows, struct err *err)
 {
     for (int row = 0; row < PQntuples(rows); row++) {
@@ -234,6 +241,7 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
             (struct transaction_view){.transaction = work->request->command.transaction,
                                       .created_us = cell_time_us(rows, row, TRANSACTION_CREATED_AT),
                                       .trace_id = cell_uuid(rows, row, TRANSACTION_TRACE_ID)};
+        fill_links(rows, row, view);
         if (!cell_is_null(rows, row, TRANSACTION_AMOUNT))
             view->amount = cell_int64(rows, row, TRANSACTION_AMOUNT);
         if (!command_type_of_number(command, &view->type))
@@ -247,15 +255,12 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
 
 const struct store_part store_part_transactions = {
     {"store_transactions",
-     "SELECT wanted.at, command, amount, created_at, trace_id, caller, key, metadata,"
-     "       debited.id, credited.id, credited.asset"
+     "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
+     "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
+     "       refers, settler.id, hold.remaining, hold.expires_at"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
      " CROSS JOIN LATERAL"
-     "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET 0) AS journal"
-     "  LEFT JOIN LATERAL"
-     "       (" ACCOUNT_NUMBERED("debit") ") AS debited ON true"
-                                          "  LEFT JOIN LATERAL"
-                                          "       (" ACCOUNT_NUMBERED(
-                                              "credit") ") AS credited ON true"},
+     "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET 0) AS "
+     "journal" JOIN_SIDES JOIN_SETTLED},
     ask_transactions,
     fill_transactions};

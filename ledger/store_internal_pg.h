@@ -44,17 +44,32 @@ struct store_part {
     bool (*fill)(const struct store_load *load, const PGresult *rows, struct err *err);
 };
 
-extern const struct store_part store_part_assets, store_part_keys, store_part_users,
-    store_part_transactions;
+extern const struct store_part store_part_assets, store_part_targets, store_part_keys,
+    store_part_users, store_part_transactions;
+
+/* The account of a number, from its youngest row on: see store_load_pg.c. */
+#define ACCOUNT_NUMBERED(column)                                                                   \
+    "SELECT id, asset FROM account WHERE number BETWEEN " column " AND " column                    \
+    " ORDER BY number DESC LIMIT 1"
+/* Of a row of the journal: debited and credited, all NULL where there is no such side. */
+#define JOIN_SIDES                                                                                 \
+    "  LEFT JOIN LATERAL (" ACCOUNT_NUMBERED("debit") ") AS debited ON true"                       \
+                                                      "  LEFT JOIN LATERAL (" ACCOUNT_NUMBERED(    \
+                                                          "credit") ") AS credited ON true"
+/* What ended a hold or reversed a transaction, and what remains of a hold. */
+#define JOIN_SETTLED                                                                               \
+    "  LEFT JOIN LATERAL"                                                                          \
+    "       (SELECT id, command FROM journal WHERE refers = wanted.id AND settles OFFSET 0)"       \
+    "    AS settler ON true"                                                                       \
+    "  LEFT JOIN LATERAL"                                                                          \
+    "       (SELECT remaining, expires_at FROM hold WHERE id = wanted.id OFFSET 0) AS hold"        \
+    "    ON true"
 
 /* $1 the places of the works that want it, $2 what each asks for; not asked when none does. */
 MUST_CHECK bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
                                 enum array_type type,
                                 void (*add)(struct array *, const struct request *),
                                 struct store_question *question, struct err *err);
-
-/* A command, whose outcome belongs into the journal under its key. */
-bool store_is_keyed(const struct work *work);
 
 struct param store_param(struct bytes binary);
 void store_add_param(struct store_question *question, struct bytes binary);

@@ -28,6 +28,7 @@ enum account_column {
     COLUMN_ASSET,
     COLUMN_USER_ID,
     COLUMN_METADATA,
+    COLUMN_STATE,
     COLUMN_BALANCE,
     COLUMN_PLACE, /* only where it is locked */
 };
@@ -40,7 +41,6 @@ static void use(const struct store_load *load, struct text id, uint8_t how)
 {
     const struct account *account;
 
-    if (id.length == 0) return;
     account = ledger_account(load->batch, id);
     assert(account != NULL); /* by ledger_collect */
     load->uses[account - load->batch->accounts] |= how;
@@ -54,15 +54,15 @@ static bool uses_find(struct store_load *load, struct err *err)
     if (load->uses == NULL) return store_too_large(err);
     memset(load->uses, 0, batch->accounts_count);
     for (uint32_t i = 0; i < batch->works_count; i++) {
-        const struct command *command = &batch->works[i].request->command;
+        const struct work *work = &batch->works[i];
+        struct text ids[WORK_ACCOUNTS_MAX];
         uint8_t how = 0;
 
-        if (batch->works[i].origin != ORIGIN_NONE) continue;
-        if (command_changes(command->type)) how = USE_CHANGES;
-        if (command->type == COMMAND_OPEN_ACCOUNT) how |= USE_OPENS;
-        use(load, command->account, how);
-        use(load, command->from, how);
-        use(load, command->to, how);
+        if (work->origin != ORIGIN_NONE) continue;
+        if (ledger_is_kept(work)) how = USE_CHANGES;
+        if (work->request->command.type == COMMAND_OPEN_ACCOUNT) how |= USE_OPENS;
+        for (uint32_t ids_count = ledger_ids_of(batch, work, ids); ids_count > 0; ids_count--)
+            use(load, ids[ids_count - 1], how);
     }
     return true;
 }
@@ -156,6 +156,7 @@ static bool fill_account(const struct store_load *load, const PGresult *rows, in
     account->balance = cell_int64(rows, row, COLUMN_BALANCE);
     account->held = cell_int64(rows, row, COLUMN_HELD);
     account->seq = cell_int64(rows, row, COLUMN_SEQ);
+    account->state = (uint8_t)cell_int16(rows, row, COLUMN_STATE);
     account->created_us = cell_time_us(rows, row, COLUMN_CREATED_AT);
     account->asset = ledger_asset(load->batch, asset);
     if (account->asset == NULL)
@@ -196,7 +197,7 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
  * ends at the first row. An equality would make the order not worth a direction. */
 #define ACCOUNT_OF(columns, condition)                                                             \
     "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
-    "       CASE WHEN $3::bool THEN metadata END, " columns "  FROM account"                       \
+    "       CASE WHEN $3::bool THEN metadata END, state, " columns "  FROM account"                \
     " WHERE id BETWEEN wanted.id AND wanted.id" condition " ORDER BY id DESC LIMIT 1"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
@@ -276,18 +277,13 @@ static const struct store_part part_clock = {
 
 /* --- the round trip --- */
 
-enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 9 };
+enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 10 };
 
 /* Locks before keys, and the time when it is no longer waited for. */
-static const struct store_part *const parts[PARTS_COUNT] = {&store_part_assets,
-                                                            &part_locked,
-                                                            &part_system,
-                                                            &part_queried,
-                                                            &store_part_keys,
-                                                            &store_part_users,
-                                                            &store_part_transactions,
-                                                            &part_numbers,
-                                                            &part_clock};
+static const struct store_part *const parts[PARTS_COUNT] = {
+    &store_part_assets,  &part_locked,     &part_system,      &part_queried,
+    &store_part_targets, &store_part_keys, &store_part_users, &store_part_transactions,
+    &part_numbers,       &part_clock};
 
 bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
                      enum array_type type, void (*add)(struct array *, const struct request *),

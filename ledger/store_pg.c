@@ -62,11 +62,6 @@ void store_add_param(struct store_question *question, struct bytes binary)
     question->params[question->count++] = store_param(binary);
 }
 
-bool store_is_keyed(const struct work *work)
-{
-    return command_changes(work->request->command.type) && work->request->has_key;
-}
-
 bool store_keep_text(const struct store_load *load, struct text view, struct text *out)
 {
     *out = arena_text(load->batch->arena, view);

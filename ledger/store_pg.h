@@ -1,6 +1,8 @@
 /*
  * store_pg.h - a batch as one PostgreSQL transaction in two network round trips.
  *
+ *     store_resolve(...)        only with targets: what they are, before the transaction; it never
+ *                               changes, and tells which accounts are to be locked
  *     store_load(...)           BEGIN; lock and read the accounts, in id order; then the keys
  *     ledger_apply(...)         in memory
  *     store_save(...)           queued: accounts, deltas, journal
@@ -25,6 +27,11 @@ void store_close(struct store *store); /* NULL is fine */
 /* Prepares for a new connection: every statement of the store is a loop over its array with an
  * index scan inside. */
 MUST_CHECK bool store_tune(struct store *store, struct db *db, struct err *err);
+
+/* Needs ledger_collect_targets before. Fills of each target what never changes. Not asked when
+ * there is none. */
+MUST_CHECK bool store_resolve(struct store *store, struct db *db, struct batch *batch,
+                              struct err *err);
 
 /* Needs ledger_collect before. Fills the accounts, batch->assets, now_us, numbers for accounts that
  * may be opened, and for each key that the journal has: stored, stored_fingerprint, reply; for

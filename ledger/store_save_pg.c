@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAMS_MAX = 20 };
+enum { PARAMS_MAX = 24 };
 
 struct save {
     const struct store *store;
@@ -72,7 +72,7 @@ static bool send(struct save *save, const struct statement *statement, uint64_t 
 
 static bool is_decided(const struct work *work)
 {
-    return work->origin == ORIGIN_DECIDED && store_is_keyed(work);
+    return work->origin == ORIGIN_DECIDED && ledger_is_kept(work);
 }
 
 /* --- users --- */
@@ -139,20 +139,20 @@ static bool save_users(struct save *save, struct err *err)
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
-    "INSERT INTO account (number, balance, held, seq, kind, id, user_id, asset, metadata, "
+    "INSERT INTO account (number, balance, held, seq, state, kind, id, user_id, asset, metadata, "
     "created_at)"
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
-    "        unnest($5::int2[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]),"
-    "        unnest($9::bytea[]), $10::timestamptz"};
+    "        unnest($5::int2[]), unnest($6::int2[]), unnest($7::text[]), unnest($8::text[]),"
+    "        unnest($9::text[]), unnest($10::bytea[]), $11::timestamptz"};
 
 /* The rows are locked, so they are where they were found, and a row that is not as it was read
  * means a bug; then nothing may be stored. */
 static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
-    " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq"
-    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::tid[])"
-    "        AS new (number, balance, held, seq, place)"
+    " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state"
+    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::tid[])"
+    "        AS new (number, balance, held, seq, state, place)"
     "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
     " RETURNING 1)"
     " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
@@ -163,6 +163,7 @@ enum account_column {
     ACCOUNT_BALANCE,
     ACCOUNT_HELD,
     ACCOUNT_SEQ,
+    ACCOUNT_STATE,
     ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_KIND = ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_ID,
@@ -171,9 +172,9 @@ enum account_column {
     ACCOUNT_METADATA,
     ACCOUNT_COLUMNS
 };
-static const enum array_type account_types[ACCOUNT_COLUMNS] = {ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
-                                                               ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT,
-                                                               ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+static const enum array_type account_types[ACCOUNT_COLUMNS] = {
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
+    ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
 {
@@ -200,6 +201,9 @@ static void add_account(struct array *array, const void *row, uint32_t column)
         return;
     case ACCOUNT_SEQ:
         array_add_int(array, ARRAY_INT8, account->seq);
+        return;
+    case ACCOUNT_STATE:
+        array_add_int(array, ARRAY_INT2, account->state);
         return;
     case ACCOUNT_KIND:
         array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1);
@@ -332,18 +336,101 @@ static bool save_deltas(struct save *save, struct err *err)
            send(save, &insert_deltas, save->rows_count, err);
 }
 
+/* --- holds --- */
+
+static const struct statement insert_holds = {
+    "store_insert_holds", "INSERT INTO hold (id, account, amount, remaining, expires_at)"
+                          " SELECT id, account, amount, amount, expires_at"
+                          "   FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::timestamptz[])"
+                          "        AS placed (id, account, amount, expires_at)"};
+
+enum hold_column { HOLD_ID, HOLD_ACCOUNT, HOLD_AMOUNT, HOLD_EXPIRES_AT, HOLD_COLUMNS };
+static const enum array_type hold_types[HOLD_COLUMNS] = {ARRAY_UUID, ARRAY_INT8, ARRAY_INT8,
+                                                         ARRAY_TIME};
+
+static void add_hold(struct array *array, const void *row, uint32_t column)
+{
+    const struct work *work = row;
+
+    switch ((enum hold_column)column) {
+    case HOLD_ID:
+        array_add_uuid(array, &work->id);
+        return;
+    case HOLD_ACCOUNT:
+        array_add_int(array, ARRAY_INT8, work->outcome.debit.number);
+        return;
+    case HOLD_AMOUNT:
+        array_add_int(array, ARRAY_INT8, work->outcome.amount);
+        return;
+    case HOLD_EXPIRES_AT:
+        if (work->outcome.expires_us != 0)
+            array_add_time(array, work->outcome.expires_us);
+        else
+            array_add_null(array);
+        return;
+    case HOLD_COLUMNS:
+        break;
+    }
+    assert(false && "a column that is none");
+}
+
+static bool save_placed_holds(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->works_count; i++) {
+        const struct work *work = &save->batch->works[i];
+        if (is_decided(work) && work->request->command.type == COMMAND_HOLD &&
+            work->outcome.result == RESULT_APPLIED)
+            save->rows[save->rows_count++] = work;
+    }
+    if (save->rows_count == 0) return true;
+    return add_columns(save, hold_types, HOLD_COLUMNS, add_hold, err) &&
+           send(save, &insert_holds, save->rows_count, err);
+}
+
+/* Under the lock of its account, so what remains can only be less than before. */
+static const struct statement update_holds = {
+    "store_update_holds", "UPDATE hold SET remaining = new.remaining"
+                          "  FROM unnest($1::uuid[], $2::int8[]) AS new (id, remaining)"
+                          " WHERE hold.id = new.id AND hold.remaining > new.remaining"};
+
+enum { REMAINING_COLUMNS = 2 };
+static const enum array_type remaining_types[REMAINING_COLUMNS] = {ARRAY_UUID, ARRAY_INT8};
+
+static void add_remaining(struct array *array, const void *row, uint32_t column)
+{
+    const struct target *hold = row;
+
+    if (column == 0)
+        array_add_uuid(array, &hold->id);
+    else
+        array_add_int(array, ARRAY_INT8, hold->remaining);
+}
+
+static bool save_changed_holds(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->targets_count; i++)
+        if (save->batch->targets[i].changed)
+            save->rows[save->rows_count++] = &save->batch->targets[i];
+    if (save->rows_count == 0) return true;
+    return add_columns(save, remaining_types, REMAINING_COLUMNS, add_remaining, err) &&
+           send(save, &update_holds, save->rows_count, err);
+}
+
 /* --- the journal --- */
 
 static const struct statement insert_journal = {
     "store_insert_journal",
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
-    "                     command, result, caller, key, metadata, created_at)"
+    "                     command, result, caller, key, metadata, refers, settles, created_at)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
-    "        unnest($17::text[]), unnest($18::bytea[]), $19::timestamptz"};
+    "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
+    "        $21::timestamptz"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -358,12 +445,14 @@ enum journal_column {
     JOURNAL_CALLER,
     JOURNAL_KEY,
     JOURNAL_METADATA,
+    JOURNAL_REFERS,
+    JOURNAL_SETTLES,
     JOURNAL_COLUMNS
 };
 static const enum array_type journal_types[JOURNAL_COLUMNS] = {
-    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
+    ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -393,7 +482,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         return;
     }
     bool is_null = (column == JOURNAL_AMOUNT && outcome->amount == 0) ||
-                   (column == JOURNAL_RESULT && outcome->result == RESULT_APPLIED);
+                   (column == JOURNAL_RESULT && outcome->result == RESULT_APPLIED) ||
+                   (column >= JOURNAL_REFERS && outcome->target == NULL);
     if (is_null)
         array_add_null(array);
     else if (column == JOURNAL_KEY_DIGEST)
@@ -414,6 +504,10 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         array_add_text(array, request->caller);
     else if (column == JOURNAL_KEY)
         array_add_text(array, request->key);
+    else if (column == JOURNAL_REFERS)
+        array_add_uuid(array, &outcome->target->id);
+    else if (column == JOURNAL_SETTLES)
+        array_add_bool(array, outcome->settles);
     else
         add_bytes_or_null(array, request->command.metadata);
 }
@@ -447,5 +541,6 @@ bool store_save(struct store *store, struct db *db, const struct batch *batch,
     save.rows = arena_take(batch->arena, 2 * sizeof *save.rows * (batch->works_count + 1U));
     if (save.rows == NULL) return too_large(err);
     return save_users(&save, err) && save_opened(&save, err) && save_changed(&save, err) &&
-           save_deltas(&save, err) && save_journal(&save, err);
+           save_deltas(&save, err) && save_placed_holds(&save, err) &&
+           save_changed_holds(&save, err) && save_journal(&save, err);
 }

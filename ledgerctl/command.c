@@ -6,7 +6,9 @@
 #include "ledgerctl/ledgerctl.h"
 #include "protocol/request.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The verb is the command's word with dashes. */
@@ -49,21 +51,90 @@ static enum exit_code parse_metadata(const struct options *options, struct codec
     return EXIT_DONE;
 }
 
+static enum exit_code parse_id(const char *text, struct uuid *out)
+{
+    if (uuid_parse(text_of(text), out)) return EXIT_DONE;
+    return complain(EXIT_USAGE, "'%s' is not a transaction's UUID", text);
+}
+
+static enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
+                                   int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    *out = value;
+    if (errno == 0 && end != text && *end == '\0' && value >= least && value <= most)
+        return EXIT_DONE;
+    return complain(EXIT_USAGE, "%s is an integer of %jd to %jd", name, (intmax_t)least,
+                    (intmax_t)most);
+}
+
+static enum exit_code fill_open(const struct options *options, struct command *command)
+{
+    if (options->user == NULL || options->asset == NULL)
+        return complain(EXIT_USAGE, "open-account needs --user and --asset");
+    command->user_id = text_of(options->user);
+    command->name = text_of(options->name);
+    if (options->kind != NULL && strcmp(options->kind, "system") == 0)
+        command->kind = ACCOUNT_SYSTEM;
+    else if (options->kind != NULL && strcmp(options->kind, "user") != 0)
+        return complain(EXIT_USAGE, "--kind is user or system");
+    return EXIT_DONE;
+}
+
+/* What is about a hold or a transaction; an amount may follow. */
+static enum exit_code fill_target(const struct options *options, char **arguments,
+                                  struct command *command)
+{
+    enum exit_code code = parse_id(arguments[0], &command->transaction);
+
+    command->to = text_of(options->to);
+    command->keeps_rest = options->keep_rest;
+    if (code != EXIT_DONE || arguments[1] == NULL) return code;
+    command->has_amount = true;
+    return parse_amount(options, arguments[1], &command->amount);
+}
+
+static enum exit_code fill_hold(const struct options *options, char **arguments,
+                                struct command *command)
+{
+    int64_t seconds = 0;
+
+    if (options->expires_in != NULL && parse_number("--expires-in", options->expires_in, 1,
+                                                    HOLD_SECONDS_MAX, &seconds) != EXIT_DONE)
+        return EXIT_USAGE;
+    command->expires_in_s = (uint32_t)seconds;
+    return parse_amount(options, arguments[1], &command->amount);
+}
+
+static enum exit_code fill_conditions(const struct options *options, struct command *command)
+{
+    struct conditions *conditions = &command->conditions;
+
+    command->dry_run = options->dry_run;
+    if (options->if_seq != NULL &&
+        parse_number("--if-seq", options->if_seq, 0, INT64_MAX, &conditions->if_seq) != EXIT_DONE)
+        return EXIT_USAGE;
+    conditions->has_if_seq = options->if_seq != NULL;
+    conditions->has_if_balance = options->if_balance != NULL;
+    if (conditions->has_if_balance &&
+        parse_amount(options, options->if_balance, &conditions->if_balance) != EXIT_DONE)
+        return EXIT_USAGE;
+    if (options->not_after != NULL &&
+        !time_parse(text_of(options->not_after), &conditions->not_after_us))
+        return complain(EXIT_USAGE, "--not-after is an RFC 3339 time, as 2026-11-23T07:00:00Z");
+    return EXIT_DONE;
+}
+
 static enum exit_code fill(const struct options *options, char **arguments, struct command *command)
 {
     command->asset = text_of(options->asset);
     switch (command->type) {
     case COMMAND_OPEN_ACCOUNT:
         command->account = text_of(arguments[0]);
-        if (options->user == NULL || options->asset == NULL)
-            return complain(EXIT_USAGE, "open-account needs --user and --asset");
-        command->user_id = text_of(options->user);
-        command->name = text_of(options->name);
-        if (options->kind != NULL && strcmp(options->kind, "system") == 0)
-            command->kind = ACCOUNT_SYSTEM;
-        else if (options->kind != NULL && strcmp(options->kind, "user") != 0)
-            return complain(EXIT_USAGE, "--kind is user or system");
-        return EXIT_DONE;
+        return fill_open(options, command);
     case COMMAND_DEPOSIT:
     case COMMAND_WITHDRAW:
         command->account = text_of(arguments[0]);
@@ -72,17 +143,31 @@ static enum exit_code fill(const struct options *options, char **arguments, stru
         command->from = text_of(arguments[0]);
         command->to = text_of(arguments[1]);
         return parse_amount(options, arguments[2], &command->amount);
-    case COMMAND_GET_USER:
-        command->user_id = text_of(arguments[0]);
+    case COMMAND_HOLD:
+        command->account = text_of(arguments[0]);
+        return fill_hold(options, arguments, command);
+    case COMMAND_CAPTURE:
+    case COMMAND_RELEASE:
+    case COMMAND_EXPIRE_HOLD:
+    case COMMAND_REVERSE:
+        return fill_target(options, arguments, command);
+    case COMMAND_FREEZE_ACCOUNT:
+    case COMMAND_UNFREEZE_ACCOUNT:
+        command->account = text_of(arguments[0]);
+        if (options->direction != NULL &&
+            !direction_parse(text_of(options->direction), &command->direction))
+            return complain(EXIT_USAGE, "--direction is in, out or both");
         return EXIT_DONE;
+    case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
         command->account = text_of(arguments[0]);
         return EXIT_DONE;
-    case COMMAND_GET_TRANSACTION:
-        if (!uuid_parse(text_of(arguments[0]), &command->transaction))
-            return complain(EXIT_USAGE, "'%s' is not a transaction's UUID", arguments[0]);
+    case COMMAND_GET_USER:
+        command->user_id = text_of(arguments[0]);
         return EXIT_DONE;
+    case COMMAND_GET_TRANSACTION:
+        return parse_id(arguments[0], &command->transaction);
     case COMMANDS_COUNT:
         break;
     }
@@ -137,6 +222,7 @@ enum exit_code run_command(const struct options *options, const char *verb, char
         code = complain_err(&err);
     } else {
         code = fill(options, arguments, &call.command);
+        if (code == EXIT_DONE) code = fill_conditions(options, &call.command);
         if (code == EXIT_DONE)
             code = parse_metadata(options, codec, &arena, &call.command.metadata);
         if (code == EXIT_DONE) code = send(options, codec, &call);

@@ -34,6 +34,14 @@ static const struct verb {
     {"deposit",         "ACCOUNT AMOUNT",     "money in, from the asset's world",                    2, 2, run_command},
     {"withdraw",        "ACCOUNT AMOUNT",     "money out, to the asset's world",                     2, 2, run_command},
     {"transfer",        "FROM TO AMOUNT",     "from one account to another",                         3, 3, run_command},
+    {"hold",            "ACCOUNT AMOUNT",     "reserves money; --expires-in SECONDS",                2, 2, run_command},
+    {"capture",         "HOLD [AMOUNT]",      "takes what is held, or a part; --to, --keep-rest",    1, 2, run_command},
+    {"release",         "HOLD",               "gives back what is held",                             1, 1, run_command},
+    {"expire-hold",     "HOLD",               "ends a hold that is due; the worker does it by itself", 1, 1, run_command},
+    {"reverse",         "TRANSACTION [AMOUNT]", "undoes a transaction, or a part of it, once",       1, 2, run_command},
+    {"freeze-account",  "ACCOUNT",            "no more money in, out or both; --direction",          1, 1, run_command},
+    {"unfreeze-account", "ACCOUNT",           "takes that back; --direction",                        1, 1, run_command},
+    {"close-account",   "ACCOUNT",            "for ever; only at zero",                              1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
     {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number",           1, 1, run_command},
@@ -71,7 +79,7 @@ static void help(void)
            "usage: ledgerctl [OPTIONS] VERB ARGUMENTS\n\nverbs:\n",
            LEDGER_VERSION);
     for (size_t i = 0; i < VERBS_COUNT; i++)
-        printf("  %-15s %-17s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
+        printf("  %-16s %-20s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
     printf(
         "\noptions:\n"
         "  --output table|json  how to print (table)\n"
@@ -80,6 +88,15 @@ static void help(void)
         "  --asset CODE         open-account: of the account; else checked\n"
         "  --user ID            open-account: the owner; --name NAME, --kind user|system\n"
         "  --metadata JSON      an object of up to 4 KiB, kept with the account or transaction\n"
+        "  --expires-in SECONDS hold: given back after that, if it was not captured\n"
+        "  --to ACCOUNT         capture: who receives (the asset's world); --keep-rest: the rest\n"
+        "                       stays held\n"
+        "  --direction DIR      freeze-account, unfreeze-account: in, out or both (both)\n"
+        "  --if-seq N           only if the account's sequence number is N\n"
+        "  --if-balance-at-least AMOUNT\n"
+        "                       only if its balance is that or more\n"
+        "  --not-after TIME     RFC 3339; as --deadline, but a part of the command\n"
+        "  --dry-run            the verdict alone; nothing is changed or remembered\n"
         "  --app-id ID          namespace of the idempotency key\n"
         "  --trace-id ID        X-Trace-Id; --traceparent VALUE: W3C\n"
         "  --deadline TIME      RFC 3339; past it the command is refused, not applied late\n"
@@ -104,78 +121,97 @@ static bool parse_timeout(const char *text)
     return true;
 }
 
+/* Options with a text, and those that are said or not. */
+static const struct {
+    const char *name, **target;
+} TEXTS[] = {
+    {"key", &options.key},
+    {"asset", &options.asset},
+    {"user", &options.user},
+    {"name", &options.name},
+    {"kind", &options.kind},
+    {"metadata", &options.metadata},
+    {"app-id", &options.app_id},
+    {"trace-id", &options.trace_id},
+    {"traceparent", &options.traceparent},
+    {"deadline", &options.deadline},
+    {"expires-in", &options.expires_in},
+    {"to", &options.to},
+    {"direction", &options.direction},
+    {"if-seq", &options.if_seq},
+    {"if-balance-at-least", &options.if_balance},
+    {"not-after", &options.not_after},
+};
+static const struct {
+    const char *name;
+    bool *target;
+} FLAGS[] = {
+    {"minor", &options.minor},           {"no-wait", &options.no_wait},
+    {"from-start", &options.from_start}, {"keep-rest", &options.keep_rest},
+    {"dry-run", &options.dry_run},
+};
+enum {
+    TEXTS_COUNT = sizeof TEXTS / sizeof TEXTS[0],
+    FLAGS_COUNT = sizeof FLAGS / sizeof FLAGS[0],
+    OTHERS_COUNT = 4,
+    TEXTS_FIRST = 256, /* beyond any letter */
+    FLAGS_FIRST = TEXTS_FIRST + TEXTS_COUNT,
+};
+
+static void name_options(struct option names[static OTHERS_COUNT + TEXTS_COUNT + FLAGS_COUNT + 1])
+{
+    static const struct option others[OTHERS_COUNT] = {{"output", 1, NULL, 'o'},
+                                                       {"timeout", 1, NULL, 'T'},
+                                                       {"help", 0, NULL, 'h'},
+                                                       {"version", 0, NULL, 'v'}};
+
+    for (int i = 0; i < OTHERS_COUNT; i++) *names++ = others[i];
+    for (int i = 0; i < TEXTS_COUNT; i++)
+        *names++ = (struct option){TEXTS[i].name, 1, NULL, TEXTS_FIRST + i};
+    for (int i = 0; i < FLAGS_COUNT; i++)
+        *names++ = (struct option){FLAGS[i].name, 0, NULL, FLAGS_FIRST + i};
+    *names = (struct option){0};
+}
+
 /* -1: go on; else the code to exit with. */
+static int take_option(int option)
+{
+    if (option >= FLAGS_FIRST) {
+        *FLAGS[option - FLAGS_FIRST].target = true;
+        return -1;
+    }
+    if (option >= TEXTS_FIRST) {
+        *TEXTS[option - TEXTS_FIRST].target = optarg;
+        return -1;
+    }
+    switch (option) {
+    case 'o':
+        options.output = strcmp(optarg, "json") == 0 ? OUTPUT_JSON : OUTPUT_TABLE;
+        if (options.output == OUTPUT_JSON || strcmp(optarg, "table") == 0) return -1;
+        return (int)complain(EXIT_USAGE, "--output is table or json");
+    case 'T':
+        if (parse_timeout(optarg)) return -1;
+        return (int)complain(EXIT_USAGE, "--timeout is 1 to 3600000 milliseconds");
+    case 'h':
+        help();
+        return EXIT_DONE;
+    case 'v':
+        printf("ledgerctl %s\n", LEDGER_VERSION);
+        return EXIT_DONE;
+    default:
+        return EXIT_USAGE; /* getopt has said why */
+    }
+}
+
 static int parse_options(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"output", 1, NULL, 'o'},   {"key", 1, NULL, 'k'},         {"minor", 0, NULL, 'm'},
-        {"asset", 1, NULL, 'a'},    {"user", 1, NULL, 'u'},        {"name", 1, NULL, 'n'},
-        {"kind", 1, NULL, 'K'},     {"metadata", 1, NULL, 'M'},    {"app-id", 1, NULL, 'A'},
-        {"trace-id", 1, NULL, 't'}, {"traceparent", 1, NULL, 'p'}, {"deadline", 1, NULL, 'd'},
-        {"timeout", 1, NULL, 'T'},  {"no-wait", 0, NULL, 'w'},     {"from-start", 0, NULL, 's'},
-        {"help", 0, NULL, 'h'},     {"version", 0, NULL, 'v'},     {NULL, 0, NULL, 0}};
+    struct option names[OTHERS_COUNT + TEXTS_COUNT + FLAGS_COUNT + 1];
+    int code = -1;
 
-    for (int option; (option = getopt_long(argc, argv, "hv", names, NULL)) != -1;) {
-        switch (option) {
-        case 'o':
-            if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
-                return (int)complain(EXIT_USAGE, "--output is table or json");
-            options.output = optarg[0] == 'j' ? OUTPUT_JSON : OUTPUT_TABLE;
-            break;
-        case 'T':
-            if (!parse_timeout(optarg))
-                return (int)complain(EXIT_USAGE, "--timeout is 1 to 3600000 milliseconds");
-            break;
-        case 'k':
-            options.key = optarg;
-            break;
-        case 'm':
-            options.minor = true;
-            break;
-        case 'a':
-            options.asset = optarg;
-            break;
-        case 'u':
-            options.user = optarg;
-            break;
-        case 'n':
-            options.name = optarg;
-            break;
-        case 'K':
-            options.kind = optarg;
-            break;
-        case 'M':
-            options.metadata = optarg;
-            break;
-        case 'A':
-            options.app_id = optarg;
-            break;
-        case 't':
-            options.trace_id = optarg;
-            break;
-        case 'p':
-            options.traceparent = optarg;
-            break;
-        case 'd':
-            options.deadline = optarg;
-            break;
-        case 'w':
-            options.no_wait = true;
-            break;
-        case 's':
-            options.from_start = true;
-            break;
-        case 'h':
-            help();
-            return EXIT_DONE;
-        case 'v':
-            printf("ledgerctl %s\n", LEDGER_VERSION);
-            return EXIT_DONE;
-        default:
-            return EXIT_USAGE; /* getopt has said why */
-        }
-    }
-    return -1;
+    name_options(names);
+    for (int option; code < 0 && (option = getopt_long(argc, argv, "hv", names, NULL)) != -1;)
+        code = take_option(option);
+    return code;
 }
 
 int main(int argc, char **argv)

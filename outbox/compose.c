@@ -96,8 +96,7 @@ static struct event event_begin(const struct composer *composer, const struct wo
                                 enum event_type type)
 {
     const struct request *request = work->request;
-
-    return (struct event){.type = type,
+    struct event event = {.type = type,
                           .transaction = work->id,
                           .command = request->command.type,
                           .result = work->outcome.result,
@@ -105,7 +104,10 @@ static struct event event_begin(const struct composer *composer, const struct wo
                           .key = request->key,
                           .timestamp_us = composer->batch->now_us,
                           .trace_id = request->trace.trace_id,
+                          .expires_us = work->outcome.expires_us,
                           .metadata = request->command.metadata};
+    if (work->outcome.target != NULL) event.refers = work->outcome.target->id;
+    return event;
 }
 
 static void event_set_account(struct event *event, const struct side *side)
@@ -166,11 +168,33 @@ static bool add_movement(struct composer *composer, const struct work *work)
     return true;
 }
 
-static bool add_opened(struct composer *composer, const struct work *work)
+/* Of a command that moves no money. */
+static bool event_type_of(enum command_type type, enum event_type *out)
 {
-    struct event event = event_begin(composer, work, EVENT_ACCOUNT_OPENED);
+    static const enum event_type types[COMMANDS_COUNT] = {
+        [COMMAND_OPEN_ACCOUNT] = EVENT_ACCOUNT_OPENED,
+        [COMMAND_HOLD] = EVENT_HOLD_PLACED,
+        [COMMAND_RELEASE] = EVENT_HOLD_RELEASED,
+        [COMMAND_EXPIRE_HOLD] = EVENT_HOLD_EXPIRED,
+        [COMMAND_FREEZE_ACCOUNT] = EVENT_ACCOUNT_FROZEN,
+        [COMMAND_UNFREEZE_ACCOUNT] = EVENT_ACCOUNT_UNFROZEN,
+        [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
+    };
 
-    event_set_account(&event, &work->outcome.credit);
+    *out = types[type];
+    return *out != EVENT_TRANSACTION_CREATED; /* the first: 0 */
+}
+_Static_assert(EVENT_TRANSACTION_CREATED == 0, "what types is not set to");
+
+static bool add_change(struct composer *composer, const struct work *work, enum event_type type)
+{
+    const struct outcome *outcome = &work->outcome;
+    const struct side *side = outcome->debit.account != NULL ? &outcome->debit : &outcome->credit;
+    struct event event = event_begin(composer, work, type);
+
+    event_set_account(&event, side);
+    event.amount = outcome->amount;
+    event.frozen = (enum direction)(side->state & DIRECTION_BOTH);
     return add_event(composer, work, 0, &event);
 }
 
@@ -185,6 +209,7 @@ static bool add_rejected(struct composer *composer, const struct work *work)
     event.counterparty = transfers ? command->to : (struct text){0};
     event.user_id = command->user_id;
     event.asset = command->asset;
+    if (command_has_target(command->type)) event.refers = command->transaction;
     if (!command->amount.is_decimal) event.amount = command->amount.value;
     return add_event(composer, work, 0, &event);
 }
@@ -192,10 +217,11 @@ static bool add_rejected(struct composer *composer, const struct work *work)
 static bool add_events(struct composer *composer, const struct work *work)
 {
     enum command_type type = work->request->command.type;
+    enum event_type event_type;
 
-    if (work->origin != ORIGIN_DECIDED || !command_changes(type)) return true;
+    if (work->origin != ORIGIN_DECIDED || !ledger_is_kept(work)) return true;
     if (work->outcome.result != RESULT_APPLIED) return add_rejected(composer, work);
-    if (type == COMMAND_OPEN_ACCOUNT) return add_opened(composer, work);
+    if (event_type_of(type, &event_type)) return add_change(composer, work, event_type);
     return add_movement(composer, work);
 }
 

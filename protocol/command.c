@@ -37,6 +37,12 @@ bool command_changes(enum command_type type)
     return commands[type].changes;
 }
 
+bool command_has_target(enum command_type type)
+{
+    return type == COMMAND_CAPTURE || type == COMMAND_RELEASE || type == COMMAND_EXPIRE_HOLD ||
+           type == COMMAND_REVERSE;
+}
+
 bool command_type_parse(struct text word, enum command_type *out)
 {
     for (uint32_t i = 0; i < COMMANDS_COUNT; i++) {
@@ -63,6 +69,10 @@ struct text command_ordering_key(const struct command *command)
     case COMMAND_OPEN_ACCOUNT:
     case COMMAND_DEPOSIT:
     case COMMAND_WITHDRAW:
+    case COMMAND_HOLD:
+    case COMMAND_FREEZE_ACCOUNT:
+    case COMMAND_UNFREEZE_ACCOUNT:
+    case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
         return command->account;
@@ -70,11 +80,34 @@ struct text command_ordering_key(const struct command *command)
         return command->from;
     case COMMAND_GET_USER:
         return command->user_id;
+    case COMMAND_CAPTURE:
+    case COMMAND_RELEASE:
+    case COMMAND_EXPIRE_HOLD:
+    case COMMAND_REVERSE:
     case COMMAND_GET_TRANSACTION:
     case COMMANDS_COUNT:
         break;
     }
     return (struct text){0};
+}
+
+static const char *const directions[] = {
+    [DIRECTION_IN] = "in", [DIRECTION_OUT] = "out", [DIRECTION_BOTH] = "both"};
+
+const char *direction_word(enum direction direction)
+{
+    assert(direction >= DIRECTION_IN);
+    assert(direction <= DIRECTION_BOTH);
+    return directions[direction];
+}
+
+bool direction_parse(struct text word, enum direction *out)
+{
+    for (uint32_t i = DIRECTION_IN; i <= DIRECTION_BOTH; i++) {
+        *out = (enum direction)i;
+        if (text_equal(word, text_of(directions[i]))) return true;
+    }
+    return false;
 }
 
 static bool is_upper_or_digit(char byte)

@@ -14,6 +14,7 @@ enum {
     NAME_LENGTH_MAX = 256,
     METADATA_SIZE_MAX = 4096, /* as canonical msgpack */
     SCALE_MAX = 18,
+    HOLD_SECONDS_MAX = 316224000, /* ten years */
 };
 
 /* clang-format off */
@@ -22,6 +23,14 @@ enum {
     X(DEPOSIT,         "deposit",         true,  2) \
     X(WITHDRAW,        "withdraw",        true,  3) \
     X(TRANSFER,        "transfer",        true,  4) \
+    X(HOLD,            "hold",            true,  5) \
+    X(CAPTURE,         "capture",         true,  6) \
+    X(RELEASE,         "release",         true,  7) \
+    X(EXPIRE_HOLD,     "expire_hold",     true,  8) \
+    X(REVERSE,         "reverse",         true,  9) \
+    X(FREEZE_ACCOUNT,  "freeze_account",  true,  10) \
+    X(UNFREEZE_ACCOUNT, "unfreeze_account", true, 11) \
+    X(CLOSE_ACCOUNT,   "close_account",   true,  12) \
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
@@ -37,6 +46,9 @@ enum command_type {
 
 enum account_kind { ACCOUNT_USER, ACCOUNT_SYSTEM };
 
+/* Of money, as an account sees it: bits. */
+enum direction { DIRECTION_IN = 1, DIRECTION_OUT = 2, DIRECTION_BOTH = 3 };
+
 /* An integer of minor units (is_decimal false), or a decimal string: value / 10^digits major units.
  * Whether it fits is known only once the account's asset is. */
 struct amount {
@@ -45,25 +57,44 @@ struct amount {
     bool is_decimal;
 };
 
+/* What must hold for a command that changes something, else it is refused. The sequence number and
+ * the balance are those of the account that command_ordering_key names; of a capture, a release and
+ * an expiry the hold's, of a reversal the one that gives the money back. */
+struct conditions {
+    bool has_if_seq, has_if_balance;
+    int64_t if_seq;
+    struct amount if_balance;            /* at least */
+    int64_t not_before_us, not_after_us; /* 0: none */
+};
+
 struct command { /* views into the body or the decoder's arena; fields a type has not are empty */
     enum command_type type;
-    struct text account;       /* all but transfer, get_user and get_transaction */
-    struct text from, to;      /* transfer */
+    struct text account;       /* those that name one account */
+    struct text from, to;      /* transfer; capture: to */
     struct text user_id, name; /* open_account; get_user: user_id */
     struct text asset;         /* open_account; optional elsewhere */
     enum account_kind kind;    /* open_account */
     struct amount amount;
+    bool has_amount;         /* capture, reverse: else all of it */
     struct bytes metadata;   /* canonical msgpack map; empty when absent */
-    struct uuid transaction; /* get_transaction */
+    struct uuid transaction; /* get_transaction, reverse; capture, release, expire_hold: the hold */
+    uint32_t expires_in_s;   /* hold; 0: never */
+    bool keeps_rest;         /* capture: "final" is false */
+    enum direction direction; /* freeze_account, unfreeze_account; 0 is both */
+    struct conditions conditions;
+    bool dry_run; /* the verdict alone */
 };
 
 const char *command_word(enum command_type type);
 int16_t command_number(enum command_type type);
 bool command_changes(enum command_type type);
+/* Whether `transaction` names what the command is about: a hold or a transaction to be reversed. */
+bool command_has_target(enum command_type type);
 MUST_CHECK bool command_type_parse(struct text word, enum command_type *out);
 MUST_CHECK bool command_type_of_number(int16_t number, enum command_type *out);
 /* The account whose commands keep their order: the routing key to publish with. Of get_user it is
- * the user, of get_transaction it is empty. */
+ * the user. Empty where the body names no account: of get_transaction, and of those that have a
+ * target; who knows its account publishes with that. */
 struct text command_ordering_key(const struct command *command);
 
 /* False with a precise sentence in problem ("amount: a float is refused; ..."). body must be at
@@ -84,6 +115,9 @@ struct uuid idempotency_digest(struct text caller, struct text key);
 
 /* The same over the parts of a message, whatever they hold: for one that must not be decoded. */
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body);
+
+const char *direction_word(enum direction direction);
+MUST_CHECK bool direction_parse(struct text word, enum direction *out);
 
 bool id_is_valid(struct text id);
 bool asset_is_valid(struct text code);

@@ -5,6 +5,7 @@
  */
 #include "protocol/command.h"
 #include "protocol/pack.h"
+#include "protocol/request.h"
 #include "protocol/value.h"
 
 #include <assert.h>
@@ -21,10 +22,33 @@ enum key {
     KEY_AMOUNT,
     KEY_METADATA,
     KEY_TRANSACTION,
+    KEY_HOLD,
+    KEY_EXPIRES_IN,
+    KEY_FINAL,
+    KEY_DIRECTION,
+    KEY_IF_SEQ,
+    KEY_IF_BALANCE_AT_LEAST,
+    KEY_NOT_BEFORE,
+    KEY_NOT_AFTER,
+    KEY_DRY_RUN,
     KEYS_COUNT
 };
 
-enum key_type { TYPE_ID, TYPE_NAME, TYPE_ASSET, TYPE_KIND, TYPE_AMOUNT, TYPE_METADATA, TYPE_UUID };
+enum key_type {
+    TYPE_ID,
+    TYPE_NAME,
+    TYPE_ASSET,
+    TYPE_KIND,
+    TYPE_AMOUNT,
+    TYPE_METADATA,
+    TYPE_UUID,
+    TYPE_SECONDS,
+    TYPE_BOOL,
+    TYPE_NOT, /* a bool that is kept inverted: its default is true */
+    TYPE_DIRECTION,
+    TYPE_SEQ,
+    TYPE_TIME,
+};
 
 /* clang-format off */
 static const struct {
@@ -32,7 +56,8 @@ static const struct {
     enum key_type type;
     size_t offset;
 } keys[] = {
-#define KEY(member, type) {#member, type, offsetof(struct command, member)}
+#define NAMED(name, type, member) {name, type, offsetof(struct command, member)}
+#define KEY(member, type) NAMED(#member, type, member)
     [KEY_ACCOUNT]     = KEY(account,     TYPE_ID),
     [KEY_FROM]        = KEY(from,        TYPE_ID),
     [KEY_TO]          = KEY(to,          TYPE_ID),
@@ -43,19 +68,42 @@ static const struct {
     [KEY_AMOUNT]      = KEY(amount,      TYPE_AMOUNT),
     [KEY_METADATA]    = KEY(metadata,    TYPE_METADATA),
     [KEY_TRANSACTION] = KEY(transaction, TYPE_UUID),
+    [KEY_HOLD]        = NAMED("hold",       TYPE_UUID,    transaction),
+    [KEY_EXPIRES_IN]  = NAMED("expires_in", TYPE_SECONDS, expires_in_s),
+    [KEY_FINAL]       = NAMED("final",      TYPE_NOT,     keeps_rest),
+    [KEY_DIRECTION]   = KEY(direction,   TYPE_DIRECTION),
+    [KEY_IF_SEQ]      = NAMED("if_seq",     TYPE_SEQ,     conditions.if_seq),
+    [KEY_IF_BALANCE_AT_LEAST] = NAMED("if_balance_at_least", TYPE_AMOUNT, conditions.if_balance),
+    [KEY_NOT_BEFORE]  = NAMED("not_before", TYPE_TIME,    conditions.not_before_us),
+    [KEY_NOT_AFTER]   = NAMED("not_after",  TYPE_TIME,    conditions.not_after_us),
+    [KEY_DRY_RUN]     = KEY(dry_run,     TYPE_BOOL),
 #undef KEY
+#undef NAMED
 };
 _Static_assert(sizeof keys / sizeof *keys == KEYS_COUNT, "each key has its row");
 
 #define BIT(name) (1U << KEY_##name)
+/* Of every command that changes something. */
+#define CONDITIONS                                                                                 \
+    (BIT(IF_SEQ) | BIT(IF_BALANCE_AT_LEAST) | BIT(NOT_AFTER) | BIT(DRY_RUN))
 static const struct {
     uint32_t required, optional;
 } shapes[COMMANDS_COUNT] = {
     [COMMAND_OPEN_ACCOUNT]    = {BIT(ACCOUNT) | BIT(USER_ID) | BIT(ASSET),
-                                 BIT(NAME) | BIT(KIND) | BIT(METADATA)},
-    [COMMAND_DEPOSIT]         = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA)},
-    [COMMAND_WITHDRAW]        = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA)},
-    [COMMAND_TRANSFER]        = {BIT(FROM) | BIT(TO) | BIT(AMOUNT),  BIT(ASSET) | BIT(METADATA)},
+                                 BIT(NAME) | BIT(KIND) | BIT(METADATA) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
+    [COMMAND_DEPOSIT]         = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_WITHDRAW]        = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_TRANSFER]        = {BIT(FROM) | BIT(TO) | BIT(AMOUNT),  BIT(ASSET) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_HOLD]            = {BIT(ACCOUNT) | BIT(AMOUNT),
+                                 BIT(ASSET) | BIT(EXPIRES_IN) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_CAPTURE]         = {BIT(HOLD),
+                                 BIT(AMOUNT) | BIT(TO) | BIT(FINAL) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_RELEASE]         = {BIT(HOLD),        BIT(METADATA) | CONDITIONS},
+    [COMMAND_EXPIRE_HOLD]     = {BIT(HOLD),        BIT(METADATA) | CONDITIONS},
+    [COMMAND_REVERSE]         = {BIT(TRANSACTION), BIT(AMOUNT) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_FREEZE_ACCOUNT]  = {BIT(ACCOUNT),     BIT(DIRECTION) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_UNFREEZE_ACCOUNT] = {BIT(ACCOUNT),    BIT(DIRECTION) | BIT(METADATA) | CONDITIONS},
+    [COMMAND_CLOSE_ACCOUNT]   = {BIT(ACCOUNT),     BIT(METADATA) | CONDITIONS},
     [COMMAND_GET_USER]        = {BIT(USER_ID),     0},
     [COMMAND_GET_ACCOUNT]     = {BIT(ACCOUNT),     0},
     [COMMAND_GET_BALANCE]     = {BIT(ACCOUNT),     0},
@@ -79,24 +127,24 @@ static bool refuse(struct decoding *decoding, enum key key, const char *reason)
     return problem_set(decoding->problem, PROBLEM_SIZE, "%s: %s", keys[key].name, reason);
 }
 
-static bool read_amount(struct decoding *decoding, struct amount *out)
+static bool read_amount(struct decoding *decoding, enum key key, struct amount *out)
 {
     struct value value;
 
-    if (!value_read(&decoding->rest, &value)) return refuse(decoding, KEY_AMOUNT, "cut short");
+    if (!value_read(&decoding->rest, &value)) return refuse(decoding, key, "cut short");
     switch (value.type) {
     case VALUE_INTEGER:
         *out = (struct amount){.value = value.integer};
         return true;
     case VALUE_LARGE:
-        return refuse(decoding, KEY_AMOUNT, "does not fit in a signed 64-bit integer");
+        return refuse(decoding, key, "does not fit in a signed 64-bit integer");
     case VALUE_TEXT:
         if (amount_parse(value.text, out)) return true;
         return problem_set(decoding->problem, PROBLEM_SIZE,
-                           "amount: '%.*s' is not a decimal number of at most 19 digits",
-                           TEXT_ARGS(problem_quote(value.text)));
+                           "%s: '%.*s' is not a decimal number of at most 19 digits",
+                           keys[key].name, TEXT_ARGS(problem_quote(value.text)));
     case VALUE_FLOAT:
-        return refuse(decoding, KEY_AMOUNT,
+        return refuse(decoding, key,
                       "a float is refused; send an integer of minor units or a decimal string");
     case VALUE_NIL:
     case VALUE_BOOL:
@@ -106,7 +154,7 @@ static bool read_amount(struct decoding *decoding, struct amount *out)
     case VALUE_MAP:
         break;
     }
-    return refuse(decoding, KEY_AMOUNT, "must be an integer of minor units or a decimal string");
+    return refuse(decoding, key, "must be an integer of minor units or a decimal string");
 }
 
 static bool read_metadata(struct decoding *decoding, struct bytes *out)
@@ -149,8 +197,17 @@ static const char *text_set(enum key_type type, struct text text, void *target)
     case TYPE_UUID:
         if (uuid_parse(text, target) && !uuid_is_zero(target)) return NULL;
         return "must be a UUID as text, 8-4-4-4-12 hexadecimal digits";
+    case TYPE_DIRECTION:
+        return direction_parse(text, target) ? NULL : "must be in, out or both";
+    case TYPE_TIME:
+        if (time_parse(text, target) && *(int64_t *)target > 0) return NULL;
+        return "must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z";
     case TYPE_AMOUNT:
     case TYPE_METADATA:
+    case TYPE_SECONDS:
+    case TYPE_BOOL:
+    case TYPE_NOT:
+    case TYPE_SEQ:
         break;
     }
     assert(false);
@@ -172,6 +229,66 @@ static bool read_text(struct decoding *decoding, enum key key, void *target)
     return wrong == NULL || refuse(decoding, key, wrong);
 }
 
+static bool read_integer(struct decoding *decoding, enum key key, int64_t most, int64_t *out)
+{
+    struct bytes whole;
+    struct value value;
+
+    if (!value_take(&decoding->rest, &whole) || !value_read(&whole, &value))
+        return refuse(decoding, key, "cut short");
+    int64_t least = keys[key].type == TYPE_SEQ ? 0 : 1;
+    *out = value.type == VALUE_INTEGER ? value.integer : -1;
+    if (*out >= least && *out <= most) return true;
+    return problem_set(decoding->problem, PROBLEM_SIZE, "%s: must be an integer of %d to %jd",
+                       keys[key].name, (int)least, (intmax_t)most);
+}
+
+static bool read_bool(struct decoding *decoding, enum key key, bool *out)
+{
+    struct bytes whole;
+    struct value value;
+
+    if (!value_take(&decoding->rest, &whole) || !value_read(&whole, &value))
+        return refuse(decoding, key, "cut short");
+    *out = value.type == VALUE_BOOL && value.boolean != (keys[key].type == TYPE_NOT);
+    return value.type == VALUE_BOOL || refuse(decoding, key, "must be true or false");
+}
+
+static bool read_value(struct decoding *decoding, enum key key)
+{
+    struct command *out = decoding->out;
+    void *target = (uint8_t *)out + keys[key].offset;
+    int64_t seconds;
+
+    switch (keys[key].type) {
+    case TYPE_AMOUNT:
+        out->conditions.has_if_balance |= key == KEY_IF_BALANCE_AT_LEAST;
+        out->has_amount |= key == KEY_AMOUNT;
+        return read_amount(decoding, key, target);
+    case TYPE_METADATA:
+        return read_metadata(decoding, &out->metadata);
+    case TYPE_BOOL:
+    case TYPE_NOT:
+        return read_bool(decoding, key, target);
+    case TYPE_SEQ:
+        out->conditions.has_if_seq = true;
+        return read_integer(decoding, key, INT64_MAX, &out->conditions.if_seq);
+    case TYPE_SECONDS:
+        if (!read_integer(decoding, key, HOLD_SECONDS_MAX, &seconds)) return false;
+        out->expires_in_s = (uint32_t)seconds;
+        return true;
+    case TYPE_ID:
+    case TYPE_NAME:
+    case TYPE_ASSET:
+    case TYPE_KIND:
+    case TYPE_UUID:
+    case TYPE_DIRECTION:
+    case TYPE_TIME:
+        break;
+    }
+    return read_text(decoding, key, target);
+}
+
 static bool read_pair(struct decoding *decoding)
 {
     struct value name;
@@ -187,9 +304,7 @@ static bool read_pair(struct decoding *decoding)
     if ((decoding->seen & 1U << key) != 0) return refuse(decoding, key, "doubled key");
     decoding->seen |= 1U << key;
 
-    if (key == KEY_AMOUNT) return read_amount(decoding, &decoding->out->amount);
-    if (key == KEY_METADATA) return read_metadata(decoding, &decoding->out->metadata);
-    return read_text(decoding, key, (uint8_t *)decoding->out + keys[key].offset);
+    return read_value(decoding, key);
 }
 
 static bool read_command(struct decoding *decoding)
@@ -224,16 +339,49 @@ bool command_decode(struct codec *codec, enum command_type type, enum encoding e
 }
 
 /* A decimal amount as it was sent: "12.34" again. */
-static void write_amount(struct pack_map *map, const struct amount *amount)
+static void write_amount(struct pack_map *map, const char *name, const struct amount *amount)
 {
     char text[AMOUNT_TEXT_SIZE];
 
     if (!amount->is_decimal) {
-        pack_int(map, "amount", amount->value);
+        pack_int(map, name, amount->value);
         return;
     }
     amount_format(amount->value, amount->digits, text);
-    pack_text(map, "amount", text_of(text));
+    pack_text(map, name, text_of(text));
+}
+
+/* Of an optional key, absent is zero; but an amount may be meant to be zero. */
+static bool is_absent(enum key key, const struct command *command)
+{
+    const struct conditions *conditions = &command->conditions;
+
+    switch (keys[key].type) {
+    case TYPE_AMOUNT:
+        if (key == KEY_IF_BALANCE_AT_LEAST) return !conditions->has_if_balance;
+        return command_has_target(command->type) && !command->has_amount;
+    case TYPE_SECONDS:
+        return command->expires_in_s == 0;
+    case TYPE_BOOL:
+        return !command->dry_run;
+    case TYPE_NOT:
+        return !command->keeps_rest;
+    case TYPE_SEQ:
+        return !conditions->has_if_seq;
+    case TYPE_TIME:
+        return (key == KEY_NOT_BEFORE ? conditions->not_before_us : conditions->not_after_us) == 0;
+    case TYPE_DIRECTION:
+        return command->direction == 0;
+    case TYPE_KIND:
+        return command->kind == ACCOUNT_USER;
+    case TYPE_ID:
+    case TYPE_NAME:
+    case TYPE_ASSET:
+    case TYPE_METADATA: /* left out by pack.h when empty */
+    case TYPE_UUID:
+        break;
+    }
+    return false;
 }
 
 static void write_key(struct pack_map *map, enum key key, const struct command *command)
@@ -248,16 +396,34 @@ static void write_key(struct pack_map *map, enum key key, const struct command *
         pack_text(map, name, *(const struct text *)source);
         return;
     case TYPE_KIND:
-        if (command->kind == ACCOUNT_SYSTEM) pack_text(map, name, TEXT_LITERAL("system"));
+        pack_text(map, name, TEXT_LITERAL("system"));
         return;
     case TYPE_AMOUNT:
-        write_amount(map, &command->amount);
+        write_amount(map, name, source);
         return;
     case TYPE_METADATA:
         pack_raw(map, name, command->metadata);
         return;
     case TYPE_UUID:
         pack_uuid(map, name, &command->transaction);
+        return;
+    case TYPE_SECONDS:
+        pack_int(map, name, command->expires_in_s);
+        return;
+    case TYPE_BOOL:
+        pack_bool(map, name, true);
+        return;
+    case TYPE_NOT:
+        pack_bool(map, name, false);
+        return;
+    case TYPE_DIRECTION:
+        pack_text(map, name, text_of(direction_word(command->direction)));
+        return;
+    case TYPE_SEQ:
+        pack_int(map, name, command->conditions.if_seq);
+        return;
+    case TYPE_TIME:
+        pack_time(map, name, *(const int64_t *)source);
         return;
     }
 }
@@ -270,10 +436,10 @@ bool command_encode(struct codec *codec, const struct command *command, enum enc
 
     (void)codec;
     assert(command->type < COMMANDS_COUNT);
-    struct pack_map map = pack_map_open(&writer, KEYS_COUNT);
+    uint32_t shape = shapes[command->type].required | shapes[command->type].optional;
+    struct pack_map map = pack_map_open(&writer, (uint32_t)__builtin_popcount(shape));
     for (uint32_t key = 0; key < KEYS_COUNT; key++)
-        if (((shapes[command->type].required | shapes[command->type].optional) & 1U << key) != 0)
-            write_key(&map, key, command);
+        if ((shape & 1U << key) != 0 && !is_absent(key, command)) write_key(&map, key, command);
     pack_map_close(&map);
 
     *out = (struct bytes){0};

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-enum { EVENT_FIELDS = 21 };
+enum { EVENT_FIELDS = 25 };
 
 static const char *const words[] = {
 #define X(name, word) [EVENT_##name] = (word),
@@ -54,6 +54,10 @@ static void pack_event(struct writer *writer, const struct event *event)
     if (event->type == EVENT_TRANSACTION_CREATED)
         pack_text(&map, "direction", text_of(directions[event->is_credit]));
     if (event->amount != 0) pack_int(&map, "amount", event->amount);
+    if (!uuid_is_zero(&event->refers))
+        pack_uuid(&map, event->command == COMMAND_REVERSE ? "reverses" : "hold", &event->refers);
+    if (event->expires_us != 0) pack_time(&map, "expires_at", event->expires_us);
+    if (event->frozen != 0) pack_text(&map, "frozen", text_of(direction_word(event->frozen)));
     if (event->has_balance) pack_balance(&map, event);
     if (event->type == EVENT_COMMAND_REJECTED) {
         pack_text(&map, "error", text_of(result_word(event->result)));
@@ -91,7 +95,8 @@ static bool event_type_parse(struct text word, enum event_type *out)
 
 /* The fields whose values are words, and those that say which others there must be. */
 struct parts {
-    struct text event_type, type, direction, error;
+    struct text event_type, type, direction, error, frozen;
+    struct uuid hold, reverses;
     int64_t available;
     bool has_balance, has_held, has_available, has_seq;
 };
@@ -112,6 +117,10 @@ static bool take_words(const struct parts *parts, struct event *out,
     if (is_movement ? !out->is_credit && !is_debit : parts->direction.length > 0)
         return problem_set(problem, PROBLEM_SIZE,
                            "direction: must be credit or debit, in transaction.created alone");
+
+    out->refers = out->command == COMMAND_REVERSE ? parts->reverses : parts->hold;
+    if (parts->frozen.length > 0 && !direction_parse(parts->frozen, &out->frozen))
+        return problem_set(problem, PROBLEM_SIZE, "frozen: must be in, out or both");
 
     out->result = RESULT_APPLIED;
     if (parts->error.length > 0 && !result_parse(parts->error, &out->result))
@@ -169,6 +178,10 @@ bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding
         {.name = "app_id", .type = FIELD_TEXT, .target = &out->caller},
         {.name = "idempotency_key", .type = FIELD_TEXT, .target = &out->key},
         {.name = "metadata", .type = FIELD_MAP, .target = &out->metadata},
+        {.name = "hold", .type = FIELD_UUID, .target = &parts.hold},
+        {.name = "reverses", .type = FIELD_UUID, .target = &parts.reverses},
+        {.name = "expires_at", .type = FIELD_TIME, .target = &out->expires_us},
+        {.name = "frozen", .type = FIELD_TEXT, .target = &parts.frozen},
     };
     if (!unpack_body(codec, body, encoding, arena, &map, problem)) return false;
     if (!unpack_fields(map, fields, EVENT_FIELDS, problem)) return false;

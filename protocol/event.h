@@ -1,6 +1,6 @@
 /*
- * event.h - what the ledger tells the world: one event for each account that a transaction touched
- * (an asset's world account apart), for each account opened, for each refusal.
+ * event.h - what the ledger tells the world: one event for each account that a command changed (an
+ * asset's world account apart), and for each refusal.
  */
 #ifndef PROTOCOL_EVENT_H
 #define PROTOCOL_EVENT_H
@@ -13,6 +13,12 @@
 #define EVENTS(X) \
     X(TRANSACTION_CREATED, "transaction.created") \
     X(ACCOUNT_OPENED,      "account.opened") \
+    X(ACCOUNT_FROZEN,      "account.frozen") \
+    X(ACCOUNT_UNFROZEN,    "account.unfrozen") \
+    X(ACCOUNT_CLOSED,      "account.closed") \
+    X(HOLD_PLACED,         "hold.placed") \
+    X(HOLD_RELEASED,       "hold.released") \
+    X(HOLD_EXPIRED,        "hold.expired") \
     X(COMMAND_REJECTED,    "command.rejected")
 /* clang-format on */
 
@@ -34,7 +40,10 @@ struct event {
     int64_t amount;
     int64_t new_balance, held, seq; /* after it; only with has_balance */
     bool has_balance;
-    enum result result; /* COMMAND_REJECTED: why */
+    struct uuid refers;    /* the hold, or the transaction that is reversed; zero: none */
+    int64_t expires_us;    /* of a hold; 0: never */
+    enum direction frozen; /* ACCOUNT_FROZEN and _UNFROZEN: what is frozen now; 0: nothing */
+    enum result result;    /* COMMAND_REJECTED: why */
     struct text caller, key;
     int64_t timestamp_us;
     struct uuid trace_id;

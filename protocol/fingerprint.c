@@ -72,6 +72,32 @@ static void digest_add_number(int64_t number)
     digest_add(bytes, sizeof bytes);
 }
 
+/* Each behind a number that says what it is, and only where it is given. */
+static void digest_add_conditions(const struct command *command)
+{
+    const struct conditions *conditions = &command->conditions;
+
+    if (conditions->has_if_seq) {
+        digest_add_number(1);
+        digest_add_number(conditions->if_seq);
+    }
+    if (conditions->has_if_balance) {
+        digest_add_number(2);
+        digest_add_number(conditions->if_balance.value);
+        digest_add_number(conditions->if_balance.digits);
+        digest_add_number(conditions->if_balance.is_decimal);
+    }
+    if (conditions->not_before_us != 0) {
+        digest_add_number(3);
+        digest_add_number(conditions->not_before_us);
+    }
+    if (conditions->not_after_us != 0) {
+        digest_add_number(4);
+        digest_add_number(conditions->not_after_us);
+    }
+    if (command->dry_run) digest_add_number(5);
+}
+
 struct uuid command_fingerprint(const struct command *command)
 {
     digest_begin();
@@ -88,6 +114,13 @@ struct uuid command_fingerprint(const struct command *command)
     digest_add_number(command->amount.is_decimal);
     digest_add(command->metadata.data, command->metadata.size);
     digest_add(command->transaction.bytes, sizeof command->transaction.bytes);
+    if (command->type >= COMMAND_HOLD && command->type <= COMMAND_CLOSE_ACCOUNT) {
+        digest_add_number(command_has_target(command->type) && command->has_amount);
+        digest_add_number(command->expires_in_s);
+        digest_add_number(command->keeps_rest);
+        digest_add_number(command->direction);
+    }
+    digest_add_conditions(command);
     return digest_end();
 }
 

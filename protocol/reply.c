@@ -12,8 +12,8 @@
 
 #include <assert.h>
 
-enum { REPLY_FIELDS = 12, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 7 };
-enum { DETAILS_FIELDS = 11, CODE_CREATED = 201, BALANCES_MAX = 2 };
+enum { REPLY_FIELDS = 13, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 9 };
+enum { DETAILS_FIELDS = 17, DETAILS_AT_ONCE = 14, CODE_CREATED = 201, BALANCES_MAX = 2 };
 
 _Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
                "a transaction has two sides");
@@ -62,12 +62,31 @@ static void pack_account(struct writer *writer, const struct account_view *view)
     pack_int(&map, "scale", view->scale);
     pack_time(&map, "created_at", view->created_us);
     pack_raw(&map, "metadata", view->metadata);
+    if (view->frozen != 0) pack_text(&map, "frozen", text_of(direction_word(view->frozen)));
+    if (view->closed) pack_bool(&map, "closed", true);
     pack_map_close(&map);
+}
+
+static void pack_id(struct pack_map *map, const char *key, const struct uuid *id)
+{
+    if (!uuid_is_zero(id)) pack_uuid(map, key, id);
+}
+
+/* What settles a hold ends it, what settles anything else reverses it. */
+static void pack_links(struct pack_map *map, const struct transaction_view *view)
+{
+    bool is_hold = view->type == COMMAND_HOLD;
+
+    if (is_hold) pack_int(map, "remaining", view->remaining);
+    if (view->expires_us != 0) pack_time(map, "expires_at", view->expires_us);
+    pack_id(map, is_hold ? "ended_by" : "reversed_by", &view->settled);
+    pack_id(map, view->type == COMMAND_REVERSE ? "reverses" : "hold", &view->refers);
 }
 
 static void pack_details(struct writer *writer, const struct transaction_view *view)
 {
-    struct pack_map map = pack_map_open(writer, DETAILS_FIELDS);
+    /* No transaction has all of its fields. */
+    struct pack_map map = pack_map_open(writer, DETAILS_AT_ONCE);
 
     pack_uuid(&map, "transaction", &view->transaction);
     pack_text(&map, "type", text_of(command_word(view->type)));
@@ -80,6 +99,7 @@ static void pack_details(struct writer *writer, const struct transaction_view *v
     pack_text(&map, "app_id", view->caller);
     pack_text(&map, "idempotency_key", view->key);
     pack_raw(&map, "metadata", view->metadata);
+    pack_links(&map, view);
     pack_map_close(&map);
 }
 
@@ -116,6 +136,7 @@ static void pack_reply(struct writer *writer, const struct reply *reply)
     pack_time(&map, "timestamp", reply->timestamp_us);
     pack_hex(&map, "trace_id", &reply->trace_id);
     if (reply->replayed) pack_bool(&map, "replayed", true);
+    if (reply->dry_run) pack_bool(&map, "dry_run", true);
     pack_map_close(&map);
 }
 
@@ -217,7 +238,7 @@ static bool take_account(struct bytes map, struct arena *arena, struct reply *ou
                          char problem[static PROBLEM_SIZE])
 {
     struct account_view *view = arena_take(arena, sizeof *view);
-    struct text kind = {0};
+    struct text kind = {0}, frozen = {0};
     int64_t scale = 0;
 
     if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
@@ -230,8 +251,12 @@ static bool take_account(struct bytes map, struct arena *arena, struct reply *ou
         {.name = "scale", .type = FIELD_INT, .target = &scale, .required = true},
         {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
         {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
+        {.name = "frozen", .type = FIELD_TEXT, .target = &frozen},
+        {.name = "closed", .type = FIELD_BOOL, .target = &view->closed},
     };
     if (!unpack_fields(map, fields, ACCOUNT_FIELDS, problem)) return false;
+    if (frozen.length > 0 && !direction_parse(frozen, &view->frozen))
+        return problem_set(problem, PROBLEM_SIZE, "frozen: must be in, out or both");
     if (!kind_parse(kind, &view->kind))
         return problem_set(problem, PROBLEM_SIZE, "kind: must be user or system");
     if (scale < 0 || scale > SCALE_MAX)
@@ -246,6 +271,7 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
 {
     struct transaction_view *view = arena_take(arena, sizeof *view);
     struct text type = {0};
+    struct uuid hold = {0}, reverses = {0}, ended_by = {0}, reversed_by = {0};
 
     if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
     *view = (struct transaction_view){0};
@@ -261,11 +287,19 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
         {.name = "app_id", .type = FIELD_TEXT, .target = &view->caller},
         {.name = "idempotency_key", .type = FIELD_TEXT, .target = &view->key},
         {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
+        {.name = "remaining", .type = FIELD_INT, .target = &view->remaining},
+        {.name = "expires_at", .type = FIELD_TIME, .target = &view->expires_us},
+        {.name = "hold", .type = FIELD_UUID, .target = &hold},
+        {.name = "reverses", .type = FIELD_UUID, .target = &reverses},
+        {.name = "ended_by", .type = FIELD_UUID, .target = &ended_by},
+        {.name = "reversed_by", .type = FIELD_UUID, .target = &reversed_by},
     };
     if (!unpack_fields(map, fields, DETAILS_FIELDS, problem)) return false;
     if (!command_type_parse(type, &view->type))
         return problem_set(problem, PROBLEM_SIZE, "type: '%.*s' is no command",
                            TEXT_ARGS(problem_quote(type)));
+    view->refers = view->type == COMMAND_REVERSE ? reverses : hold;
+    view->settled = view->type == COMMAND_HOLD ? ended_by : reversed_by;
     out->details = view;
     return true;
 }
@@ -327,6 +361,7 @@ bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding
         {.name = "timestamp", .type = FIELD_TIME, .target = &out->timestamp_us, .required = true},
         {.name = "trace_id", .type = FIELD_HEX, .target = &out->trace_id, .required = true},
         {.name = "replayed", .type = FIELD_BOOL, .target = &out->replayed},
+        {.name = "dry_run", .type = FIELD_BOOL, .target = &out->dry_run},
     };
     if (!unpack_body(codec, body, encoding, arena, &map, problem)) return false;
     if (!unpack_fields(map, fields, REPLY_FIELDS, problem)) return false;

@@ -30,6 +30,8 @@ struct account_view {
     uint8_t scale;
     int64_t created_us;
     struct bytes metadata;
+    enum direction frozen; /* 0: nothing is */
+    bool closed;
 };
 
 struct transaction_view {
@@ -41,6 +43,10 @@ struct transaction_view {
     struct uuid trace_id;
     struct text caller, key;
     struct bytes metadata;
+    struct uuid refers; /* of a capture, release, expiry: the hold; of a reversal the transaction */
+    struct uuid
+        settled; /* by this: the hold ended, the transaction was reversed; zero: it is not */
+    int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
 };
 
 struct reply {
@@ -57,6 +63,7 @@ struct reply {
     int64_t timestamp_us;
     struct uuid trace_id; /* of the command that was first decided */
     bool replayed;
+    bool dry_run; /* nothing was done */
 };
 
 /* False only when the arena is full. */

@@ -25,11 +25,23 @@ enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
     X(ASSET_NOT_FOUND,         REJECTED, 404, "asset_not_found",             "no such asset is registered") \
     X(ACCOUNT_EXISTS,          REJECTED, 400, "account_exists",              "an account with this id is open already") \
     X(ACCOUNT_NOT_FOUND,       REJECTED, 404, "account_not_found",           "no such account") \
+    X(HOLD_NOT_FOUND,          REJECTED, 404, "hold_not_found",              "no such hold") \
     X(USER_NOT_FOUND,          REJECTED, 404, "user_not_found",              "no such user") \
     X(TRANSACTION_NOT_FOUND,   REJECTED, 404, "transaction_not_found",       "no such transaction") \
+    X(NOT_REVERSIBLE,          REJECTED, 400, "not_reversible",              "only a movement of money that is no reversal itself can be reversed") \
     X(ASSET_MISMATCH,          REJECTED, 400, "asset_mismatch",              "the account holds another asset") \
+    X(HOLD_CAPTURED,           REJECTED, 400, "hold_captured",               "the hold was captured before") \
+    X(HOLD_RELEASED,           REJECTED, 400, "hold_released",               "the hold was released before") \
+    X(HOLD_EXPIRED,            REJECTED, 400, "hold_expired",                "the hold has expired") \
+    X(HOLD_NOT_DUE,            REJECTED, 400, "hold_not_due",                "the hold has not expired yet") \
+    X(ALREADY_REVERSED,        REJECTED, 400, "already_reversed",            "the transaction was reversed before") \
+    X(AMOUNT_TOO_LARGE,        REJECTED, 400, "amount_too_large",            "the amount is more than what is held, or than the transaction moved") \
+    X(SYSTEM_ACCOUNT,          REJECTED, 400, "system_account",              "accounts of kind system have no holds, no sequence and no state") \
     X(ACCOUNT_CLOSED,          REJECTED, 400, "account_closed",              "the account is closed") \
     X(ACCOUNT_FROZEN,          REJECTED, 400, "account_frozen",              "the account is frozen in this direction") \
+    X(SEQ_MISMATCH,            REJECTED, 412, "seq_mismatch",                "the account's sequence number is not the one expected") \
+    X(BALANCE_TOO_LOW,         REJECTED, 412, "balance_too_low",             "the account's balance is less than expected") \
+    X(ACCOUNT_NOT_EMPTY,       REJECTED, 400, "account_not_empty",           "only an account at zero can be closed") \
     X(INSUFFICIENT_FUNDS,      REJECTED, 400, "insufficient_funds",          "the available balance is less than the amount") \
     X(OVERFLOW,                REJECTED, 400, "overflow",                    "the balance would not fit in a signed 64-bit integer") \
     X(INTERNAL,                FAILED,   500, "internal",                    "the ledger could not store this command; it was dead-lettered") \

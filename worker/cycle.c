@@ -254,7 +254,9 @@ static bool commit(struct cycle *cycle, struct batch *batch, struct err *err)
     uint32_t rows_count = 0;
 
     if (owes_nothing(batch)) return true;
-    return ledger_collect(batch, err) && cycle->io->load(cycle->io->context, batch, err) &&
+    return ledger_collect_targets(batch, err) &&
+           (batch->targets_count == 0 || cycle->io->resolve(cycle->io->context, batch, err)) &&
+           ledger_collect(batch, err) && cycle->io->load(cycle->io->context, batch, err) &&
            ledger_apply(batch, err) &&
            compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err) &&
            cycle->io->commit(cycle->io->context, batch, cycle->rows, rows_count, err);

@@ -29,7 +29,9 @@ struct cycle_io {
     void (*remember)(void *context, struct batch *batch);
     /* Sends replies past the outbox and waits for their confirms; false: none may be counted on. */
     bool (*answer)(void *context, const struct outbox_row *rows, uint32_t count);
-    /* store_load; store_save, outbox_append and store_commit; query_abandon */
+    /* store_resolve, only when a batch has targets; store_load; store_save, outbox_append and
+     * store_commit; query_abandon */
+    bool (*resolve)(void *context, struct batch *batch, struct err *err);
     bool (*load)(void *context, struct batch *batch, struct err *err);
     bool (*commit)(void *context, const struct batch *batch, const struct outbox_row *rows,
                    uint32_t rows_count, struct err *err);

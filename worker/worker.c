@@ -94,6 +94,12 @@ static bool io_answer(void *context, const struct outbox_row *rows, uint32_t cou
     return answer_send(worker->answer, rows, count);
 }
 
+static bool io_resolve(void *context, struct batch *batch, struct err *err)
+{
+    struct worker *worker = context;
+    return store_resolve(worker->store, worker->db, batch, err);
+}
+
 static bool io_load(void *context, struct batch *batch, struct err *err)
 {
     struct worker *worker = context;
@@ -192,6 +198,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
                                    .lookup = io_lookup,
                                    .remember = io_remember,
                                    .answer = io_answer,
+                                   .resolve = io_resolve,
                                    .load = io_load,
                                    .commit = io_commit,
                                    .abandon = io_abandon,

@@ -131,6 +131,16 @@ static void take_event(struct collector *self, const struct delivery *delivery)
         seen->amount = event.is_credit ? event.amount : -event.amount;
         seen->balance = event.new_balance;
         break;
+    case EVENT_ACCOUNT_FROZEN:
+    case EVENT_ACCOUNT_UNFROZEN:
+    case EVENT_ACCOUNT_CLOSED:
+    case EVENT_HOLD_PLACED:
+    case EVENT_HOLD_RELEASED:
+    case EVENT_HOLD_EXPIRED: /* a step of the account that moves nothing */
+        seen->kind = EVENT_SEEN_CHANGE;
+        seen->seq = event.seq;
+        seen->balance = event.new_balance;
+        break;
     case EVENTS_COUNT:
         give_up("an event of no type");
     }

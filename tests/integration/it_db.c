@@ -198,6 +198,9 @@ static void element_add(struct array *array, enum array_type type, const struct 
     case ARRAY_TIME:
         array_add_time(array, element->value);
         return;
+    case ARRAY_BOOL:
+        array_add_bool(array, element->value % 2 != 0);
+        return;
     }
 }
 
@@ -223,6 +226,8 @@ static bool element_is(const struct element *element, enum array_type type, cons
     }
     case ARRAY_TIME:
         return cell_time_us(result, row, 0) == element->value;
+    case ARRAY_BOOL:
+        return cell_bool(result, row, 0) == (element->value % 2 != 0);
     }
     return false;
 }
@@ -237,6 +242,7 @@ static const struct {
     {ARRAY_TEXT, {"it_text", "SELECT unnest($1::text[])"}},
     {ARRAY_BYTEA, {"it_bytea", "SELECT unnest($1::bytea[])"}},
     {ARRAY_UUID, {"it_uuid", "SELECT unnest($1::uuid[])"}},
+    {ARRAY_BOOL, {"it_bool", "SELECT unnest($1::bool[])"}},
     {ARRAY_TIME, {"it_time", "SELECT unnest($1::timestamptz[])"}},
 };
 enum { ARRAY_TYPES = sizeof(array_types) / sizeof(array_types[0]), ELEMENTS_MAX = 10000 };

@@ -52,6 +52,7 @@ static const struct golden {
 
 #define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
 #define ID_RULE ": must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+#define SECONDS_RULE "expires_in: must be an integer of 1 to 316224000"
 #define ASSET_RULE "asset: must be 1 to 12 characters of A-Z 0-9 ."
 #define NAME_RULE "name: must be 1 to 256 bytes of UTF-8 text without NUL"
 #define UUID_RULE "transaction: must be a UUID as text, 8-4-4-4-12 hexadecimal digits"
@@ -106,6 +107,20 @@ static const struct {
     {COMMAND_GET_TRANSACTION, "{\"transaction\":\"x\"}",      UUID_RULE},
     {COMMAND_GET_TRANSACTION, "{\"transaction\":1}",          UUID_RULE},
     {COMMAND_GET_TRANSACTION, "{\"transaction\":\"00000000-0000-0000-0000-000000000000\"}", UUID_RULE},
+    {COMMAND_RELEASE, "{}",                                   "hold: missing"},
+    {COMMAND_RELEASE, "{\"hold\":\"x\"}",                     "hold: must be a UUID as text, 8-4-4-4-12 hexadecimal digits"},
+    {COMMAND_RELEASE, "{\"amount\":1}",                       "amount: unknown key for release"},
+    {COMMAND_HOLD, "{\"expires_in\":0}",                      SECONDS_RULE},
+    {COMMAND_HOLD, "{\"expires_in\":316224001}",              SECONDS_RULE},
+    {COMMAND_HOLD, "{\"expires_in\":\"60\"}",                 SECONDS_RULE},
+    {COMMAND_CAPTURE, "{\"final\":1}",                        "final: must be true or false"},
+    {COMMAND_CAPTURE, "{\"dry_run\":null}",                   "dry_run: must be true or false"},
+    {COMMAND_FREEZE_ACCOUNT, "{\"direction\":\"up\"}",        "direction: must be in, out or both"},
+    {COMMAND_DEPOSIT, "{\"if_seq\":-1}",                      "if_seq: must be an integer of 0 to 9223372036854775807"},
+    {COMMAND_DEPOSIT, "{\"if_balance_at_least\":1.5}",        "if_balance_at_least: a float is refused; send an integer of minor units or a decimal string"},
+    {COMMAND_DEPOSIT, "{\"if_balance_at_least\":\"1,5\"}",    "if_balance_at_least: '1,5' is not a decimal number of at most 19 digits"},
+    {COMMAND_DEPOSIT, "{\"not_after\":\"tomorrow\"}",         "not_after: must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z"},
+    {COMMAND_GET_BALANCE, "{\"if_seq\":1}",                   "if_seq: unknown key for get_balance"},
     {COMMAND_DEPOSIT, "{\"metadata\":[]}",                    "metadata: must be a map"},
     {COMMAND_DEPOSIT, "{\"metadata\":\"\"}",                  "metadata: must be a map"},
     {COMMAND_DEPOSIT, "{\"metadata\":{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}}", "metadata: deeper than 4 levels"},
@@ -149,7 +164,18 @@ static bool command_equal(const struct command *a, const struct command *b)
            a->amount.value == b->amount.value && a->amount.digits == b->amount.digits &&
            a->amount.is_decimal == b->amount.is_decimal &&
            wire_bytes_equal(a->metadata, b->metadata) &&
-           wire_uuid_equal(a->transaction, b->transaction);
+           wire_uuid_equal(a->transaction, b->transaction) &&
+           (!command_has_target(a->type) || a->has_amount == b->has_amount) &&
+           a->expires_in_s == b->expires_in_s && a->keeps_rest == b->keeps_rest &&
+           a->direction == b->direction && a->dry_run == b->dry_run &&
+           a->conditions.has_if_seq == b->conditions.has_if_seq &&
+           a->conditions.if_seq == b->conditions.if_seq &&
+           a->conditions.has_if_balance == b->conditions.has_if_balance &&
+           a->conditions.if_balance.value == b->conditions.if_balance.value &&
+           a->conditions.if_balance.digits == b->conditions.if_balance.digits &&
+           a->conditions.if_balance.is_decimal == b->conditions.if_balance.is_decimal &&
+           a->conditions.not_before_us == b->conditions.not_before_us &&
+           a->conditions.not_after_us == b->conditions.not_after_us;
 }
 
 static struct bytes golden_body(const struct golden *golden, enum encoding encoding)
@@ -325,11 +351,52 @@ static struct bytes random_metadata(void)
     return metadata;
 }
 
+static void random_conditions(struct command *command)
+{
+    struct conditions *conditions = &command->conditions;
+
+    command->dry_run = rand() % 4 == 0;
+    conditions->has_if_seq = rand() % 4 == 0;
+    if (conditions->has_if_seq) conditions->if_seq = rand() % 3 == 0 ? INT64_MAX : rand() % 9;
+    conditions->has_if_balance = rand() % 4 == 0;
+    if (conditions->has_if_balance) conditions->if_balance = random_amount();
+    if (rand() % 4 == 0) conditions->not_after_us = 1 + rand();
+}
+
+static void random_target(struct command *command)
+{
+    command->transaction = wire_random_uuid();
+    command->has_amount =
+        command->type != COMMAND_RELEASE && command->type != COMMAND_EXPIRE_HOLD && rand() % 2 == 0;
+    if (command->has_amount) command->amount = random_amount();
+    if (command->type != COMMAND_CAPTURE) return;
+    command->keeps_rest = rand() % 2 == 0;
+    if (rand() % 2 == 0) command->to = random_id(ID_LENGTH_MAX);
+}
+
 static struct command random_command(void)
 {
     struct command command = {.type = (enum command_type)((uint32_t)rand() % COMMANDS_COUNT)};
 
+    if (command_changes(command.type) && command.type != COMMAND_OPEN_ACCOUNT)
+        random_conditions(&command);
     switch (command.type) {
+    case COMMAND_HOLD:
+        command.account = random_id(ID_LENGTH_MAX);
+        command.amount = random_amount();
+        if (rand() % 2 == 0) command.expires_in_s = 1 + (uint32_t)rand() % HOLD_SECONDS_MAX;
+        return command;
+    case COMMAND_CAPTURE:
+    case COMMAND_RELEASE:
+    case COMMAND_EXPIRE_HOLD:
+    case COMMAND_REVERSE:
+        random_target(&command);
+        return command;
+    case COMMAND_FREEZE_ACCOUNT:
+    case COMMAND_UNFREEZE_ACCOUNT:
+        command.account = random_id(ID_LENGTH_MAX);
+        command.direction = (enum direction)((uint32_t)rand() % 4);
+        return command;
     case COMMAND_OPEN_ACCOUNT:
         command.user_id = random_id(ID_LENGTH_MAX);
         command.name =
@@ -355,6 +422,7 @@ static struct command random_command(void)
     case COMMAND_GET_USER:
         command.user_id = random_id(ID_LENGTH_MAX);
         return command;
+    case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
         command.account = random_id(ID_LENGTH_MAX);
@@ -494,6 +562,14 @@ static const struct {
     {COMMAND_DEPOSIT,         "deposit",         "account", 2,   true},
     {COMMAND_WITHDRAW,        "withdraw",        "account", 3,   true},
     {COMMAND_TRANSFER,        "transfer",        "from",    4,   true},
+    {COMMAND_HOLD,            "hold",            "account", 5,   true},
+    {COMMAND_CAPTURE,         "capture",         "",        6,   true},
+    {COMMAND_RELEASE,         "release",         "",        7,   true},
+    {COMMAND_EXPIRE_HOLD,     "expire_hold",     "",        8,   true},
+    {COMMAND_REVERSE,         "reverse",         "",        9,   true},
+    {COMMAND_FREEZE_ACCOUNT,  "freeze_account",  "account", 10,  true},
+    {COMMAND_UNFREEZE_ACCOUNT, "unfreeze_account", "account", 11, true},
+    {COMMAND_CLOSE_ACCOUNT,   "close_account",   "account", 12,  true},
     {COMMAND_GET_USER,        "get_user",        "user",    101, false},
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},

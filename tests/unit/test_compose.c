@@ -93,6 +93,7 @@ static void decide(void)
 {
     struct err err = {0};
 
+    assert_true(ledger_collect_targets(&batch, &err));
     assert_true(ledger_collect(&batch, &err));
     batch.assets = &euro;
     batch.assets_count = 1;

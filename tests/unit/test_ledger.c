@@ -81,6 +81,7 @@ static struct batch run(struct work *works, uint32_t count)
     struct err err = {0};
 
     arena_reset(&arena);
+    assert_true(ledger_collect_targets(&batch, &err));
     assert_true(ledger_collect(&batch, &err));
     fill_accounts(&batch);
     batch.assets = ASSETS;

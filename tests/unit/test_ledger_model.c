@@ -352,6 +352,7 @@ static void ledger_run(struct book *book, uint32_t batch_least, uint32_t batch_m
         struct batch batch = {.arena = &arena, .works = works, .works_count = count};
         arena_reset(&arena);
         for (uint32_t i = 0; i < count; i++) request_make(from + i, &requests[i], &works[i]);
+        assert_true(ledger_collect_targets(&batch, &err));
         assert_true(ledger_collect(&batch, &err));
         load(&batch, book, from);
         assert_true(ledger_apply(&batch, &err));

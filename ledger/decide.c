@@ -1,0 +1,522 @@
+/*
+ * decide.c - see decide.h. The order of the checks is the order of RESULTS in protocol/result.h,
+ * with two exceptions: whether a decimal amount fits can be known only once the account, and so its
+ * asset's scale, is; and whether both sides are the same account only once the target is.
+ */
+#include "ledger/decide.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What is to happen, if nothing speaks against it. */
+struct plan {
+    /* Both where money moves (NULL: the world of the asset); else one, see struct outcome. */
+    struct account *debit, *credit;
+    const struct asset *asset;
+    int64_t amount; /* 0: none */
+    bool moves;     /* the amount, from debit to credit */
+    int64_t holds;  /* so much more is held on the one side, of a movement on the debit's */
+    uint8_t state_set, state_cleared;
+    struct target *target;
+    bool settles;
+    const struct account *subject; /* whose sequence number and balance may be conditions */
+};
+
+struct undo {
+    struct undo *next;
+    struct account *account; /* one of the two */
+    struct target *target;
+    union {
+        struct account account;
+        struct target target;
+    } before;
+};
+
+/* --- accounts ---------------------------------------------------------------------------- */
+
+static struct account *open_one(const struct batch *batch, struct text id)
+{
+    struct account *account = ledger_account(batch, id);
+    return account != NULL && account->exists ? account : NULL;
+}
+
+static bool has_floor(const struct account *account)
+{
+    return account != NULL && account->kind == ACCOUNT_USER;
+}
+
+/* States what must hold of an account before and after every command. */
+static void account_assert_valid(const struct account *account)
+{
+    assert(account->asset != NULL);
+    assert(account->number != 0);
+    if (account->kind == ACCOUNT_SYSTEM) {
+        assert(!account->changed);
+        assert(account->state == 0);
+        return;
+    }
+    assert(account->held >= 0);
+    assert(account->balance >= account->held);
+    assert(account->seq >= 0);
+}
+
+static struct side side_of(const struct account *account)
+{
+    return (struct side){.account = account,
+                         .number = account->number,
+                         .balance = account->balance,
+                         .held = account->held,
+                         .seq = account->seq,
+                         .state = account->state};
+}
+
+static bool is_reserved(struct text id)
+{
+    static const char prefix[] = "world:";
+    return id.length >= sizeof prefix - 1 && memcmp(id.bytes, prefix, sizeof prefix - 1) == 0;
+}
+
+/* --- undoing ----------------------------------------------------------------------------- */
+
+static bool note(struct batch *batch, struct account *account, struct target *target)
+{
+    if (!batch->undoable || (account == NULL && target == NULL)) return true;
+    struct undo *undo = arena_take(batch->arena, sizeof *undo);
+
+    if (undo == NULL) return false;
+    *undo = (struct undo){.next = batch->undo, .account = account, .target = target};
+    if (account != NULL)
+        undo->before.account = *account;
+    else
+        undo->before.target = *target;
+    batch->undo = undo;
+    return true;
+}
+
+void decide_undo(struct batch *batch, struct undo *mark)
+{
+    for (; batch->undo != mark; batch->undo = batch->undo->next) {
+        struct undo *undo = batch->undo;
+        if (undo->account != NULL)
+            *undo->account = undo->before.account;
+        else
+            *undo->target = undo->before.target;
+    }
+}
+
+/* --- opening an account ------------------------------------------------------------------ */
+
+static bool open_account(struct batch *batch, const struct command *command, struct outcome *out)
+{
+    struct account *account = ledger_account(batch, command->account);
+    const struct asset *asset = ledger_asset(batch, command->asset);
+
+    assert(account != NULL);
+    out->result = RESULT_APPLIED;
+    if (account->exists) out->result = RESULT_ACCOUNT_EXISTS;
+    if (asset == NULL) out->result = RESULT_ASSET_NOT_FOUND;
+    if (is_reserved(command->account)) out->result = RESULT_ACCOUNT_RESERVED;
+    if (out->result != RESULT_APPLIED) return true;
+    if (!note(batch, account, NULL)) return false;
+
+    /* Decided. From here on there are only assignments. */
+    account->exists = true;
+    account->opened = true;
+    account->kind = command->kind;
+    account->asset = asset;
+    account->user_id = command->user_id;
+    account->created_us = batch->now_us;
+    account->metadata = command->metadata;
+    account_assert_valid(account);
+    out->asset = asset;
+    out->credit = side_of(account);
+    return true;
+}
+
+/* --- plans ------------------------------------------------------------------------------- */
+
+/* Deposit, withdraw, transfer. */
+static enum result plan_movement(const struct batch *batch, const struct command *command,
+                                 struct plan *plan)
+{
+    bool debits = command->type != COMMAND_DEPOSIT, credits = command->type != COMMAND_WITHDRAW;
+    bool transfers = command->type == COMMAND_TRANSFER;
+
+    if (command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
+    if (transfers && text_equal(command->from, command->to)) return RESULT_SAME_ACCOUNT;
+    if (debits) {
+        plan->debit = open_one(batch, transfers ? command->from : command->account);
+        if (plan->debit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    }
+    if (credits) {
+        plan->credit = open_one(batch, transfers ? command->to : command->account);
+        if (plan->credit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    }
+    plan->moves = true;
+    plan->subject = debits ? plan->debit : plan->credit;
+    plan->asset = plan->subject->asset;
+    if (command->asset.length > 0 && !text_equal(command->asset, plan->asset->code))
+        return RESULT_ASSET_MISMATCH;
+    if (transfers && plan->credit->asset != plan->asset) return RESULT_ASSET_MISMATCH;
+    if (!amount_to_minor(&command->amount, plan->asset->scale, &plan->amount))
+        return RESULT_INVALID_AMOUNT;
+    /* The world may be named; money from it to itself moves nothing. */
+    if (!transfers && plan->subject->number == plan->asset->world) return RESULT_SAME_ACCOUNT;
+    return RESULT_APPLIED;
+}
+
+static enum result plan_hold(const struct batch *batch, const struct command *command,
+                             struct plan *plan)
+{
+    if (command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
+    plan->debit = open_one(batch, command->account);
+    if (plan->debit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    plan->subject = plan->debit;
+    plan->asset = plan->debit->asset;
+    if (command->asset.length > 0 && !text_equal(command->asset, plan->asset->code))
+        return RESULT_ASSET_MISMATCH;
+    if (!amount_to_minor(&command->amount, plan->asset->scale, &plan->amount))
+        return RESULT_INVALID_AMOUNT;
+    plan->holds = plan->amount;
+    return RESULT_APPLIED;
+}
+
+/* Who was first is said as precisely as it is known. */
+static enum result hold_ended(const struct target *hold, enum result otherwise)
+{
+    if (!hold->settled) return otherwise;
+    if (hold->settled_by == COMMAND_RELEASE) return RESULT_HOLD_RELEASED;
+    if (hold->settled_by == COMMAND_EXPIRE_HOLD) return RESULT_HOLD_EXPIRED;
+    return RESULT_HOLD_CAPTURED;
+}
+
+static bool is_due(const struct batch *batch, const struct target *hold)
+{
+    return hold->expires_us != 0 && hold->expires_us <= batch->now_us;
+}
+
+/* The hold that a command names, and its account. */
+static enum result find_hold(const struct batch *batch, const struct command *command,
+                             struct plan *plan, struct account **account)
+{
+    struct target *hold = ledger_target(batch, &command->transaction);
+
+    assert(hold != NULL);
+    if (!hold->exists || hold->type != COMMAND_HOLD) return RESULT_HOLD_NOT_FOUND;
+    *account = open_one(batch, hold->debit);
+    assert(*account != NULL); /* by ledger_collect; accounts are never removed */
+    plan->target = hold;
+    plan->subject = *account;
+    plan->asset = (*account)->asset;
+    return RESULT_APPLIED;
+}
+
+static enum result plan_capture(const struct batch *batch, const struct command *command,
+                                struct plan *plan)
+{
+    enum result result;
+
+    if (command->has_amount && command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
+    if (command->to.length > 0) {
+        plan->credit = open_one(batch, command->to);
+        if (plan->credit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    }
+    result = find_hold(batch, command, plan, &plan->debit);
+    if (result != RESULT_APPLIED) return result;
+    const struct target *hold = plan->target;
+    if (plan->credit == plan->debit) return RESULT_SAME_ACCOUNT;
+    if (plan->credit != NULL && plan->credit->asset != plan->asset) return RESULT_ASSET_MISMATCH;
+    plan->amount = hold->remaining;
+    if (command->has_amount &&
+        !amount_to_minor(&command->amount, plan->asset->scale, &plan->amount))
+        return RESULT_INVALID_AMOUNT;
+    result = hold_ended(hold, is_due(batch, hold) ? RESULT_HOLD_EXPIRED : RESULT_APPLIED);
+    if (result != RESULT_APPLIED) return result;
+    if (plan->amount > hold->remaining) return RESULT_AMOUNT_TOO_LARGE;
+    plan->moves = true;
+    plan->settles = !command->keeps_rest || plan->amount == hold->remaining;
+    plan->holds = -(plan->settles ? hold->remaining : plan->amount);
+    return RESULT_APPLIED;
+}
+
+/* Release and expiry. A hold that is due may still be released: it comes to the same. */
+static enum result plan_release(const struct batch *batch, const struct command *command,
+                                struct plan *plan)
+{
+    enum result result = find_hold(batch, command, plan, &plan->credit), otherwise;
+
+    if (result != RESULT_APPLIED) return result;
+    otherwise = command->type == COMMAND_EXPIRE_HOLD && !is_due(batch, plan->target)
+                    ? RESULT_HOLD_NOT_DUE
+                    : RESULT_APPLIED;
+    result = hold_ended(plan->target, otherwise);
+    if (result != RESULT_APPLIED) return result;
+    plan->amount = plan->target->remaining;
+    plan->holds = -plan->amount;
+    plan->settles = true;
+    return RESULT_APPLIED;
+}
+
+static bool is_movement(enum command_type type)
+{
+    return type == COMMAND_DEPOSIT || type == COMMAND_WITHDRAW || type == COMMAND_TRANSFER ||
+           type == COMMAND_CAPTURE;
+}
+
+/* Who received gives it back. */
+static enum result plan_reverse(const struct batch *batch, const struct command *command,
+                                struct plan *plan)
+{
+    struct target *target = ledger_target(batch, &command->transaction);
+
+    assert(target != NULL);
+    if (command->has_amount && command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
+    if (!target->exists) return RESULT_TRANSACTION_NOT_FOUND;
+    if (!is_movement(target->type)) return RESULT_NOT_REVERSIBLE;
+    plan->debit = target->credit.length > 0 ? open_one(batch, target->credit) : NULL;
+    plan->credit = target->debit.length > 0 ? open_one(batch, target->debit) : NULL;
+    assert(plan->debit != NULL || plan->credit != NULL);
+    plan->target = target;
+    plan->subject = plan->debit; /* NULL: the world */
+    plan->asset = (plan->debit != NULL ? plan->debit : plan->credit)->asset;
+    plan->amount = target->amount;
+    if (command->has_amount &&
+        !amount_to_minor(&command->amount, plan->asset->scale, &plan->amount))
+        return RESULT_INVALID_AMOUNT;
+    if (target->settled) return RESULT_ALREADY_REVERSED;
+    if (plan->amount > target->amount) return RESULT_AMOUNT_TOO_LARGE;
+    plan->moves = true;
+    plan->settles = true;
+    return RESULT_APPLIED;
+}
+
+/* Freezing, unfreezing and closing an account. */
+static enum result plan_state(const struct batch *batch, const struct command *command,
+                              struct plan *plan)
+{
+    uint8_t directions =
+        (uint8_t)(command->direction == 0 ? DIRECTION_BOTH : (int)command->direction);
+
+    plan->credit = open_one(batch, command->account);
+    if (plan->credit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    plan->subject = plan->credit;
+    plan->asset = plan->credit->asset;
+    if (command->type == COMMAND_FREEZE_ACCOUNT) plan->state_set = directions;
+    if (command->type == COMMAND_UNFREEZE_ACCOUNT) plan->state_cleared = directions;
+    if (command->type == COMMAND_CLOSE_ACCOUNT) plan->state_set = STATE_CLOSED;
+    return RESULT_APPLIED;
+}
+
+static enum result make_plan(const struct batch *batch, const struct command *command,
+                             struct plan *plan)
+{
+    switch (command->type) {
+    case COMMAND_DEPOSIT:
+    case COMMAND_WITHDRAW:
+    case COMMAND_TRANSFER:
+        return plan_movement(batch, command, plan);
+    case COMMAND_HOLD:
+        return plan_hold(batch, command, plan);
+    case COMMAND_CAPTURE:
+        return plan_capture(batch, command, plan);
+    case COMMAND_RELEASE:
+    case COMMAND_EXPIRE_HOLD:
+        return plan_release(batch, command, plan);
+    case COMMAND_REVERSE:
+        return plan_reverse(batch, command, plan);
+    case COMMAND_FREEZE_ACCOUNT:
+    case COMMAND_UNFREEZE_ACCOUNT:
+    case COMMAND_CLOSE_ACCOUNT:
+        return plan_state(batch, command, plan);
+    case COMMAND_OPEN_ACCOUNT:
+    case COMMAND_GET_USER:
+    case COMMAND_GET_ACCOUNT:
+    case COMMAND_GET_BALANCE:
+    case COMMAND_GET_TRANSACTION:
+    case COMMANDS_COUNT:
+        break;
+    }
+    assert(false && "a command that moves nothing");
+    return RESULT_MALFORMED;
+}
+
+/* --- checks that all plans have in common ------------------------------------------------ */
+
+/* A side that no money moves on. */
+static struct account *only_side(const struct plan *plan)
+{
+    return plan->debit != NULL ? plan->debit : plan->credit;
+}
+
+/* What needs an account's lock, sequence or state, which a system account has not. */
+static enum result check_kind(const struct command *command, const struct plan *plan)
+{
+    const struct conditions *conditions = &command->conditions;
+
+    if (!plan->moves && only_side(plan)->kind == ACCOUNT_SYSTEM) return RESULT_SYSTEM_ACCOUNT;
+    if (!conditions->has_if_seq && !conditions->has_if_balance) return RESULT_APPLIED;
+    return has_floor(plan->subject) ? RESULT_APPLIED : RESULT_SYSTEM_ACCOUNT;
+}
+
+static uint8_t state_of(const struct account *account)
+{
+    return account == NULL ? 0 : account->state;
+}
+
+/* Money that is released or expires goes nowhere, so it may do so in a frozen account. A closed one
+ * has none. */
+static enum result check_state(const struct plan *plan)
+{
+    if (((state_of(plan->debit) | state_of(plan->credit)) & STATE_CLOSED) != 0)
+        return RESULT_ACCOUNT_CLOSED;
+    if ((state_of(plan->debit) & STATE_FROZEN_OUT) != 0) return RESULT_ACCOUNT_FROZEN;
+    if (plan->moves && (state_of(plan->credit) & STATE_FROZEN_IN) != 0)
+        return RESULT_ACCOUNT_FROZEN;
+    return RESULT_APPLIED;
+}
+
+static enum result check_conditions(const struct command *command, const struct plan *plan)
+{
+    const struct conditions *conditions = &command->conditions;
+    int64_t least;
+
+    if (conditions->has_if_seq && plan->subject->seq != conditions->if_seq)
+        return RESULT_SEQ_MISMATCH;
+    if (!conditions->has_if_balance) return RESULT_APPLIED;
+    if (!amount_to_minor(&conditions->if_balance, plan->asset->scale, &least))
+        return RESULT_INVALID_AMOUNT;
+    return plan->subject->balance < least ? RESULT_BALANCE_TOO_LOW : RESULT_APPLIED;
+}
+
+static enum result check_money(const struct plan *plan)
+{
+    const struct account *debit = plan->debit, *credit = plan->credit;
+    int64_t needed = plan->holds, after;
+
+    if ((plan->state_set & STATE_CLOSED) != 0 && (credit->balance != 0 || credit->held != 0))
+        return RESULT_ACCOUNT_NOT_EMPTY;
+    if (plan->moves) needed += plan->amount; /* of opposite signs, or one of them 0 */
+    if (has_floor(debit) && needed > 0 && needed > debit->balance - debit->held)
+        return RESULT_INSUFFICIENT_FUNDS;
+    if (plan->moves && has_floor(credit) &&
+        __builtin_add_overflow(credit->balance, plan->amount, &after))
+        return RESULT_OVERFLOW;
+    return RESULT_APPLIED;
+}
+
+static enum result check(const struct command *command, const struct plan *plan)
+{
+    enum result result = check_kind(command, plan);
+
+    if (result == RESULT_APPLIED) result = check_state(plan);
+    if (result == RESULT_APPLIED) result = check_conditions(command, plan);
+    if (result == RESULT_APPLIED) result = check_money(plan);
+    return result;
+}
+
+/* --- carrying a plan out ----------------------------------------------------------------- */
+
+/* Of a system account only the balance, and that for queries later in the batch: what is stored of
+ * it is its deltas. */
+static void change(struct account *account, const struct plan *plan, int64_t moved, int64_t held)
+{
+    if (account->kind == ACCOUNT_SYSTEM) {
+        if (__builtin_add_overflow(account->balance, moved, &account->balance))
+            account->balance = moved > 0 ? INT64_MAX : INT64_MIN;
+        return;
+    }
+    account->balance += moved;
+    account->held += held;
+    account->state = (uint8_t)((account->state | plan->state_set) & ~plan->state_cleared);
+    account->seq++;
+    account->changed = true;
+    account_assert_valid(account);
+}
+
+static void change_target(const struct plan *plan, enum command_type by)
+{
+    struct target *target = plan->target;
+
+    if (target->type == COMMAND_HOLD) {
+        target->remaining += plan->holds;
+        target->changed = true;
+        assert(target->remaining >= 0);
+        assert(plan->settles == (target->remaining == 0));
+    }
+    if (!plan->settles) return;
+    target->settled = true;
+    target->settled_by = by;
+}
+
+static void carry_out(const struct plan *plan, const struct command *command, int64_t now_us,
+                      struct outcome *out)
+{
+    const struct side world = {.number = plan->asset->world}, none = {0};
+    const struct side absent = plan->moves ? world : none;
+    int64_t moved = plan->moves ? plan->amount : 0;
+    bool debit_holds = plan->debit != NULL;
+
+    assert(plan->debit != plan->credit);
+    if (plan->debit != NULL) change(plan->debit, plan, -moved, plan->holds);
+    if (plan->credit != NULL) change(plan->credit, plan, moved, debit_holds ? 0 : plan->holds);
+    if (plan->target != NULL) change_target(plan, command->type);
+    out->asset = plan->asset;
+    out->amount = plan->amount;
+    out->debit = plan->debit != NULL ? side_of(plan->debit) : absent;
+    out->credit = plan->credit != NULL ? side_of(plan->credit) : absent;
+    out->target = plan->target;
+    out->settles = plan->settles;
+    if (command->type == COMMAND_HOLD && command->expires_in_s > 0)
+        out->expires_us = now_us + (int64_t)command->expires_in_s * 1000000;
+    assert(out->debit.number != out->credit.number);
+}
+
+static bool apply(struct batch *batch, const struct command *command, struct outcome *out)
+{
+    struct plan plan = {0};
+
+    out->result = make_plan(batch, command, &plan);
+    if (out->result == RESULT_APPLIED) out->result = check(command, &plan);
+    if (out->result != RESULT_APPLIED) return true;
+    if (!note(batch, plan.debit, NULL) || !note(batch, plan.credit, NULL) ||
+        !note(batch, NULL, plan.target))
+        return false;
+    carry_out(&plan, command, batch->now_us, out); /* decided: from here on only assignments */
+    return true;
+}
+
+/* --- queries ----------------------------------------------------------------------------- */
+
+static enum result look_up(const struct batch *batch, const struct work *work, struct outcome *out)
+{
+    const struct account *account;
+
+    if (work->request->command.type == COMMAND_GET_USER)
+        return work->user != NULL ? RESULT_APPLIED : RESULT_USER_NOT_FOUND;
+    if (work->request->command.type == COMMAND_GET_TRANSACTION)
+        return work->transaction != NULL ? RESULT_APPLIED : RESULT_TRANSACTION_NOT_FOUND;
+    account = open_one(batch, work->request->command.account);
+    if (account == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    out->asset = account->asset;
+    out->credit = side_of(account);
+    return RESULT_APPLIED;
+}
+
+static bool is_late(const struct batch *batch, int64_t until_us)
+{
+    return until_us != 0 && until_us < batch->now_us;
+}
+
+bool decide(struct batch *batch, const struct work *work, struct outcome *out)
+{
+    const struct request *request = work->request;
+    const struct command *command = &request->command;
+
+    *out = (struct outcome){.result = RESULT_EXPIRED};
+    if (is_late(batch, request->deadline_us) || is_late(batch, command->conditions.not_after_us))
+        return true;
+    if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, command, out);
+    if (command_changes(command->type)) return apply(batch, command, out);
+    out->result = look_up(batch, work, out);
+    return true;
+}
