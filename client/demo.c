@@ -9,7 +9,7 @@
 #include "base/stop.h"
 #include "base/topology_amqp.h"
 #include "client/ledger_client.h"
-#include "protocol/event.h"
+#include "protocol/event_list.h"
 #include "protocol/names.h"
 
 #include <inttypes.h>
@@ -133,13 +133,14 @@ static bool take_events(struct demo *demo, uint32_t wait_ms, struct err *err)
     if (!consumer_fetch(demo->consumer, wait_ms, deliveries, EVENTS_MAX, &demo->arena, &count, err))
         return false;
     for (uint32_t i = 0; i < count; i++) {
-        struct event event;
+        struct event_list list;
         char problem[PROBLEM_SIZE];
-        if (!event_decode(demo->codec, deliveries[i].body, ENCODING_MSGPACK, &demo->arena, &event,
-                          problem))
+        if (!event_list_decode(demo->codec, deliveries[i].body, ENCODING_MSGPACK, &demo->arena,
+                               &list, problem))
             return err_set(err, ERR_FATAL, "could not read an event: %s", problem);
-        demo->events++;
-        if (i + 4 >= count) show_event(demo, &event); /* a screen holds only so much */
+        demo->events += list.count;
+        for (uint32_t at = 0; at < list.count && i + 4 >= count; at++) /* a screen is small */
+            show_event(demo, &list.events[at]);
     }
     return count == 0 || consumer_ack(demo->consumer, deliveries[count - 1].tag, true, err);
 }

@@ -87,6 +87,7 @@ static bool call_routing_key(struct ledger_client *client, const struct ledger_c
 
     *out = call->routing_key;
     if (out->length == 0) *out = command_ordering_key(&call->command);
+    if (out->length == 0 && call->command.type == COMMAND_BATCH) *out = call->idempotency_key;
     if (out->length > 0 || !command_has_target(call->command.type)) return true;
     uuid_format(&call->command.transaction, id);
     *out = arena_text(&client->arena, text_of(id));

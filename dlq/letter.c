@@ -7,6 +7,7 @@
 
 #include "outbox/dead_since.h"
 #include "protocol/command.h"
+#include "protocol/fingerprint.h"
 #include "protocol/properties_wire.h"
 #include "protocol/request.h"
 #include "protocol/value.h"

@@ -329,6 +329,7 @@ static enum result make_plan(const struct batch *batch, const struct command *co
     case COMMAND_CLOSE_ACCOUNT:
         return plan_state(batch, command, plan);
     case COMMAND_OPEN_ACCOUNT:
+    case COMMAND_BATCH:
     case COMMAND_GET_USER:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
@@ -507,14 +508,21 @@ static bool is_late(const struct batch *batch, int64_t until_us)
     return until_us != 0 && until_us < batch->now_us;
 }
 
+enum result decide_whether(const struct batch *batch, const struct request *request)
+{
+    if (is_late(batch, request->deadline_us) ||
+        is_late(batch, request->command.conditions.not_after_us))
+        return RESULT_EXPIRED;
+    return RESULT_APPLIED;
+}
+
 bool decide(struct batch *batch, const struct work *work, struct outcome *out)
 {
     const struct request *request = work->request;
     const struct command *command = &request->command;
 
-    *out = (struct outcome){.result = RESULT_EXPIRED};
-    if (is_late(batch, request->deadline_us) || is_late(batch, command->conditions.not_after_us))
-        return true;
+    *out = (struct outcome){.result = decide_whether(batch, request)};
+    if (out->result != RESULT_APPLIED) return true;
     if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, command, out);
     if (command_changes(command->type)) return apply(batch, command, out);
     out->result = look_up(batch, work, out);

@@ -10,9 +10,13 @@
 
 #include "ledger/ledger.h"
 
-/* Fills out; accounts and targets change only when the result is RESULT_APPLIED, and what they were
- * before is put before batch->undo when batch->undoable. False only when the arena is full, and
- * then nothing changed. */
+/* Whether a request may be decided at all, whatever it is: RESULT_APPLIED when it may. */
+enum result decide_whether(const struct batch *batch, const struct request *request);
+
+/* decide_whether, and what it asks for, which is no batch: that is ledger.c's. Fills out; accounts
+ * and targets change only when the result is RESULT_APPLIED, and what they were before is put
+ * before batch->undo when batch->undoable. False only when the arena is full, and then nothing
+ * changed. */
 MUST_CHECK bool decide(struct batch *batch, const struct work *work, struct outcome *out);
 
 /* Takes back what was decided since batch->undo was `mark`. */

@@ -14,6 +14,7 @@ static void reply_add_balance(struct reply *reply, const struct side *side)
 {
     const struct account *account = side->account;
 
+    assert(account != NULL); /* a query that found nothing is refused */
     reply->balances[reply->balances_count++] =
         (struct balance_view){.account = account->id,
                               .asset = account->asset->code,
@@ -27,6 +28,7 @@ static const struct account_view *view_account(struct arena *arena, const struct
 {
     struct account_view *view = arena_take(arena, sizeof *view);
 
+    assert(account != NULL);
     if (view == NULL) return NULL; /* the reply then lacks it; a batch never comes near that size */
     *view = (struct account_view){.account = account->id,
                                   .user_id = account->user_id,
@@ -147,23 +149,162 @@ static bool apply_unkept(struct batch *batch, struct work *work)
     return true;
 }
 
+/* What was decided under this key before: in this batch, or stored. False: nothing was. */
+static bool answer_again(const struct batch *batch, const struct keys *keys, struct work *work)
+{
+    struct work *first = *keys_find(keys, &work->request->key_digest);
+    struct reply stored = work->reply;
+
+    if (first != NULL)
+        repeat(batch, work, &first->reply, &first->request->fingerprint);
+    else if (work->stored)
+        repeat(batch, work, &stored, &work->stored_fingerprint);
+    return first != NULL || work->stored;
+}
+
+static void keys_add(const struct keys *keys, struct work *work)
+{
+    *keys_find(keys, &work->request->key_digest) = work;
+}
+
 static bool apply_one(struct batch *batch, const struct keys *keys, struct work *work)
 {
     if (!ledger_is_kept(work)) return apply_unkept(batch, work);
-    struct work **slot = keys_find(keys, &work->request->key_digest);
-    if (*slot != NULL) {
-        repeat(batch, work, &(*slot)->reply, &(*slot)->request->fingerprint);
-        return true;
-    }
-    if (work->stored) {
-        struct reply first = work->reply;
-        repeat(batch, work, &first, &work->stored_fingerprint);
-        return true;
-    }
+    if (answer_again(batch, keys, work)) return true;
     if (!decide(batch, work, &work->outcome)) return false;
     work->origin = ORIGIN_DECIDED;
     reply_to_outcome(batch, work);
-    *slot = work;
+    keys_add(keys, work);
+    return true;
+}
+
+/* --- batches ----------------------------------------------------------------------------- */
+
+static void skip_legs(struct work *parent)
+{
+    for (uint32_t i = 1; i <= parent->legs_count; i++) parent[i].origin = ORIGIN_SKIPPED;
+}
+
+/* The reply lists what became of each leg. */
+static bool reply_with_legs(const struct batch *batch, struct work *parent)
+{
+    struct leg_view *legs = arena_take(batch->arena, parent->legs_count * sizeof *legs);
+
+    if (legs == NULL) return false;
+    for (uint32_t i = 0; i < parent->legs_count; i++)
+        legs[i] = (struct leg_view){parent[1 + i].request->key, &parent[1 + i].reply};
+    parent->reply.legs = legs;
+    parent->reply.legs_count = parent->legs_count;
+    return true;
+}
+
+static void refuse_batch(const struct batch *batch, struct work *parent, enum result result)
+{
+    parent->outcome = (struct outcome){.result = result};
+    parent->reply = reply_begin(batch, parent, result);
+    parent->reply.dry_run = parent->request->command.dry_run;
+}
+
+/* The same batch again: what became of its legs is known under their own keys. */
+static bool repeat_batch(const struct batch *batch, const struct keys *keys, struct work *parent)
+{
+    skip_legs(parent);
+    if (parent->origin != ORIGIN_REPEATED || parent->reply.result != RESULT_APPLIED) return true;
+    for (uint32_t i = 1; i <= parent->legs_count; i++) {
+        bool known = answer_again(batch, keys, &parent[i]);
+        assert(known); /* stored in the same transaction as the batch */
+    }
+    return reply_with_legs(batch, parent);
+}
+
+/* One leg of an atomic batch. Its key must be new: what was done before cannot be undone with the
+ * others. */
+static bool try_leg(struct batch *batch, const struct keys *keys, struct work *leg)
+{
+    bool is_kept = ledger_is_kept(leg);
+
+    leg->outcome = (struct outcome){.result = RESULT_KEY_REUSED};
+    if (is_kept && (leg->stored || *keys_find(keys, &leg->request->key_digest) != NULL))
+        return true;
+    if (!decide(batch, leg, &leg->outcome)) return false;
+    leg->origin = ORIGIN_DECIDED;
+    reply_to_outcome(batch, leg);
+    return true;
+}
+
+/* All legs, or none: then parent's outcome and failed_leg say why. */
+static bool apply_atomic(struct batch *batch, const struct keys *keys, struct work *parent)
+{
+    struct undo *mark = batch->undo;
+    uint32_t i = 1;
+    bool ok = true;
+
+    batch->undoable = true;
+    for (; ok && i <= parent->legs_count; i++) {
+        ok = try_leg(batch, keys, &parent[i]);
+        if (ok && parent[i].outcome.result != RESULT_APPLIED) break;
+    }
+    batch->undoable = false;
+    if (!ok) return false;
+    bool failed = i <= parent->legs_count;
+    if (failed || !ledger_is_kept(parent)) decide_undo(batch, mark);
+    if (failed) {
+        refuse_batch(batch, parent, parent[i].outcome.result);
+        parent->failed_leg = i - 1;
+        parent->reply.has_failed_leg = true;
+        parent->reply.failed_leg = i - 1;
+        skip_legs(parent);
+        return true;
+    }
+    for (i = 1; ledger_is_kept(parent) && i <= parent->legs_count; i++) keys_add(keys, &parent[i]);
+    return reply_with_legs(batch, parent);
+}
+
+/* Each leg for itself; one that was done before is answered again. A dry run shows what each would
+ * do after those before it. */
+static bool apply_independent(struct batch *batch, const struct keys *keys, struct work *parent)
+{
+    bool is_kept = ledger_is_kept(parent), ok = true;
+    struct undo *mark = batch->undo;
+
+    batch->undoable = !is_kept;
+    for (uint32_t i = 1; ok && i <= parent->legs_count; i++) {
+        struct work *leg = &parent[i];
+        if (is_kept && answer_again(batch, keys, leg)) continue;
+        ok = decide(batch, leg, &leg->outcome);
+        leg->origin = ORIGIN_DECIDED;
+        if (ok) reply_to_outcome(batch, leg);
+        if (ok && is_kept) keys_add(keys, leg);
+    }
+    batch->undoable = false;
+    if (!is_kept) decide_undo(batch, mark);
+    return ok && reply_with_legs(batch, parent);
+}
+
+static bool apply_batch(struct batch *batch, const struct keys *keys, struct work *parent)
+{
+    const struct command *command = &parent->request->command;
+    enum result result;
+
+    if (ledger_is_kept(parent) && answer_again(batch, keys, parent))
+        return repeat_batch(batch, keys, parent);
+    for (uint32_t i = 1; i <= parent->legs_count; i++) parent[i].parent = parent;
+    parent->origin = ORIGIN_DECIDED;
+    parent->outcome = (struct outcome){.result = RESULT_APPLIED};
+    reply_to_outcome(batch, parent);
+    result = decide_whether(batch, parent->request);
+    if (result != RESULT_APPLIED) {
+        refuse_batch(batch, parent, result);
+        skip_legs(parent);
+    } else if (!(command->independent ? apply_independent(batch, keys, parent)
+                                      : apply_atomic(batch, keys, parent))) {
+        return false;
+    }
+    /* A conflict is nobody's outcome: the key stays free. */
+    if (result_status(parent->outcome.result) == STATUS_CONFLICT)
+        parent->origin = ORIGIN_CONFLICT;
+    else if (ledger_is_kept(parent))
+        keys_add(keys, parent);
     return true;
 }
 
@@ -173,7 +314,9 @@ bool ledger_apply(struct batch *batch, struct err *err)
     bool ok = keys_open(&keys, batch);
     for (uint32_t i = 0; ok && i < batch->works_count; i++) {
         struct work *work = &batch->works[i];
-        if (work->origin == ORIGIN_NONE) ok = apply_one(batch, &keys, work);
+        if (work->origin == ORIGIN_NONE && !work->is_leg)
+            ok = work->legs_count > 0 ? apply_batch(batch, &keys, work)
+                                      : apply_one(batch, &keys, work);
         if (work->origin == ORIGIN_FAULT) reply_to_fault(batch, work);
     }
     return ok || err_set(err, ERR_REJECT, "could not decide commands: batch too large");
@@ -181,13 +324,17 @@ bool ledger_apply(struct batch *batch, struct err *err)
 
 void ledger_forget(struct batch *batch)
 {
+    bool is_faulty = false; /* the last batch, and so its legs are nothing */
+
     for (uint32_t i = 0; i < batch->works_count; i++) {
         struct work *work = &batch->works[i];
+        if (!work->is_leg) is_faulty = work->origin == ORIGIN_FAULT;
         if (work->origin == ORIGIN_FAULT || work->origin == ORIGIN_CACHED) continue;
-        work->origin = ORIGIN_NONE;
+        work->origin = work->is_leg && is_faulty ? ORIGIN_SKIPPED : ORIGIN_NONE;
         work->stored = false;
         work->user = NULL;
         work->transaction = NULL;
+        work->parent = NULL;
         memset(&work->outcome, 0, sizeof work->outcome);
         memset(&work->reply, 0, sizeof work->reply);
     }

@@ -12,69 +12,15 @@
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
+#include "ledger/account.h"
 #include "protocol/reply.h"
 #include "protocol/request.h"
 
-enum { BATCH_COMMANDS_MAX = 1024 };
-
-struct asset {
-    struct text code;
-    int64_t world; /* number of the account that is the outside of this asset */
-    uint8_t scale;
+enum {
+    BATCH_COMMANDS_MAX = 1024,                   /* messages */
+    BATCH_WORKS_MAX = BATCH_COMMANDS_MAX + 1024, /* with the legs of those that are batches */
 };
-
-/* What may no longer be done with an account: bits. Frozen as in enum direction. */
-enum { STATE_FROZEN_IN = DIRECTION_IN, STATE_FROZEN_OUT = DIRECTION_OUT, STATE_CLOSED = 4 };
-
-struct account {
-    struct text id;
-    int64_t number; /* the store's short name for it; never 0 when it exists */
-    bool exists;
-    bool opened;  /* by this batch: to be inserted */
-    bool changed; /* by this batch: to be updated; never a system account */
-    uint8_t state;
-    enum account_kind kind;
-    const struct asset *asset;
-    struct text user_id;
-    int64_t balance, held, seq;
-    int64_t created_us;
-    struct bytes metadata;
-};
-
-/* What a command is about: a hold to be captured, released or expired, a transaction to be
- * reversed. Each is settled once, by the first that succeeds. */
-struct target {
-    struct uuid id;
-    bool exists; /* it was applied; its type, accounts and amount never change */
-    enum command_type type;
-    struct text debit, credit; /* account ids; empty: none, or an asset's world */
-    int64_t amount;
-    /* Read under the accounts' locks: */
-    bool settled;
-    enum command_type settled_by;
-    int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
-    bool changed;                  /* remaining, by this batch: to be updated */
-};
-
-struct side { /* one account of an outcome, as it stands after it */
-    const struct account
-        *account; /* NULL: none, or the world of outcome.asset when number is set */
-    int64_t number;
-    int64_t balance, held, seq;
-    uint8_t state;
-};
-
-struct outcome {
-    enum result result;
-    const struct asset *asset; /* NULL when nothing moved */
-    int64_t amount;
-    /* Who pays and who receives. Where no money moves there is one side: of a hold the debit, else
-     * the credit: an account that was opened, queried, released, frozen, ... */
-    struct side debit, credit;
-    const struct target *target; /* NULL: none */
-    bool settles;                /* it, for ever */
-    int64_t expires_us;          /* of a hold that was placed; 0: never */
-};
+_Static_assert(BATCH_WORKS_MAX - BATCH_COMMANDS_MAX > LEGS_MAX, "any one batch fits");
 
 /* Where an answer comes from. */
 enum origin {
@@ -84,6 +30,7 @@ enum origin {
                         again */
     ORIGIN_CONFLICT, /* its key belongs to another payload */
     ORIGIN_FAULT,    /* not a command: answered, and dead-lettered */
+    ORIGIN_SKIPPED,  /* a leg of a batch that was not done, or done before: no answer of its own */
     ORIGIN_CACHED,   /* the idempotency cache knew the key: reply is set already, nothing to look up
                       */
 };
@@ -94,8 +41,13 @@ struct work { /* one request on its way through */
     enum origin origin;
     bool stored; /* the journal has this key: stored_fingerprint and reply are what it holds */
     struct uuid stored_fingerprint;
-    bool answered; /* its reply was sent already, past the outbox */
-    bool isolated; /* the store refused it alone: answer INTERNAL and dead-letter it */
+    /* A batch is followed by its legs. */
+    uint32_t legs_count;
+    bool is_leg;
+    const struct work *parent; /* of a leg that was decided: its batch */
+    uint32_t failed_leg;       /* of an atomic batch that was refused: which one was the first */
+    bool answered;             /* its reply was sent already, past the outbox */
+    bool isolated;             /* the store refused it alone: answer INTERNAL and dead-letter it */
     struct outcome outcome;
     struct reply reply;
     const struct user_view *user; /* what a query found; NULL: nothing */

@@ -185,13 +185,14 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Puts the work on the list, with its key. Only a changing command has one that decides. */
+/* Puts the work on the list, with its key. Only one that is kept decides. */
 static void list_work(struct seen *seen, struct work *work)
 {
     char *key = seen->keys[seen->asked_count];
     char hex[UUID_HEX_SIZE];
 
-    if (!ledger_is_kept(work)) return;
+    /* A batch and its legs are answered together, by the database. */
+    if (!ledger_is_kept(work) || work->is_leg || work->legs_count > 0) return;
     uuid_format_hex(&work->request->key_digest, hex);
     int length = snprintf(key, KEY_SIZE, "%s:seen:%s", seen->options.prefix, hex);
     assert(length > 0);

@@ -22,6 +22,7 @@ enum key_column {
     KEY_RESULT,
     KEY_DEBIT,
     KEY_CREDIT = KEY_DEBIT + 5,
+    KEY_LEG = KEY_CREDIT + 5,
 };
 
 static void add_key(struct array *array, const struct request *request)
@@ -53,6 +54,15 @@ static bool fill_balance(const struct store_load *load, const PGresult *rows, in
            store_keep_text(load, cell_text(rows, row, column + 4), &view->asset);
 }
 
+/* The one that an atomic batch was refused by. A leg that was refused has a place too, but is none.
+ */
+static void fill_failed_leg(const PGresult *rows, int row, struct reply *reply)
+{
+    reply->has_failed_leg = cell_int16(rows, row, KEY_COMMAND) == command_number(COMMAND_BATCH) &&
+                            !cell_is_null(rows, row, KEY_LEG);
+    if (reply->has_failed_leg) reply->failed_leg = (uint32_t)cell_int16(rows, row, KEY_LEG);
+}
+
 static bool fill_reply(const struct store_load *load, const PGresult *rows, int row,
                        struct reply *reply, struct err *err)
 {
@@ -61,6 +71,7 @@ static bool fill_reply(const struct store_load *load, const PGresult *rows, int 
                             .trace_id = cell_uuid(rows, row, KEY_TRACE_ID)};
     if (!cell_is_null(rows, row, KEY_RESULT)) {
         struct text word = cell_text(rows, row, KEY_RESULT);
+        fill_failed_leg(rows, row, reply);
         if (result_parse(word, &reply->result)) return true;
         return err_set(err, ERR_FATAL, "could not read the journal: no result is called %.*s",
                        TEXT_ARGS(word));
@@ -89,7 +100,7 @@ const struct store_part store_part_keys = {
     {"store_keys",
      "SELECT wanted.at, journal.id, fingerprint, trace_id, journal.created_at, command, result,"
      "       debit_seq, debit_balance, debit_held, debited.id, debited.asset,"
-     "       credit_seq, credit_balance, credit_held, credited.id, credited.asset"
+     "       credit_seq, credit_balance, credit_held, credited.id, credited.asset, leg"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, key_digest)"
      " CROSS JOIN LATERAL"
      "       (SELECT * FROM journal WHERE key_digest = wanted.key_digest OFFSET 0) AS "

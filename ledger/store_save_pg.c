@@ -424,13 +424,14 @@ static const struct statement insert_journal = {
     "store_insert_journal",
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
-    "                     command, result, caller, key, metadata, refers, settles, created_at)"
+    "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
+    "                     created_at)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
-    "        $21::timestamptz"};
+    "        unnest($21::uuid[]), unnest($22::int2[]), $23::timestamptz"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -447,12 +448,14 @@ enum journal_column {
     JOURNAL_METADATA,
     JOURNAL_REFERS,
     JOURNAL_SETTLES,
+    JOURNAL_BATCH,
+    JOURNAL_LEG,
     JOURNAL_COLUMNS
 };
 static const enum array_type journal_types[JOURNAL_COLUMNS] = {
-    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
-    ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL};
+    ARRAY_UUID, ARRAY_UUID,  ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT,
+    ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -465,6 +468,17 @@ static void add_side(struct array *array, const struct side *side, uint32_t colu
         array_add_int(array, ARRAY_INT8, values[column]);
     else
         array_add_null(array);
+}
+
+/* Its place in its batch, or the leg that a batch failed by. */
+static bool has_leg(const struct work *work)
+{
+    return work->parent != NULL || work->reply.has_failed_leg;
+}
+
+static int64_t leg_of(const struct work *work)
+{
+    return work->parent != NULL ? work - work->parent - 1 : work->failed_leg;
 }
 
 static void add_work(struct array *array, const void *row, uint32_t column)
@@ -483,7 +497,10 @@ static void add_work(struct array *array, const void *row, uint32_t column)
     }
     bool is_null = (column == JOURNAL_AMOUNT && outcome->amount == 0) ||
                    (column == JOURNAL_RESULT && outcome->result == RESULT_APPLIED) ||
-                   (column >= JOURNAL_REFERS && outcome->target == NULL);
+                   (column == JOURNAL_REFERS && outcome->target == NULL) ||
+                   (column == JOURNAL_SETTLES && outcome->target == NULL) ||
+                   (column == JOURNAL_BATCH && work->parent == NULL) ||
+                   (column == JOURNAL_LEG && !has_leg(work));
     if (is_null)
         array_add_null(array);
     else if (column == JOURNAL_KEY_DIGEST)
@@ -508,6 +525,10 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         array_add_uuid(array, &outcome->target->id);
     else if (column == JOURNAL_SETTLES)
         array_add_bool(array, outcome->settles);
+    else if (column == JOURNAL_BATCH)
+        array_add_uuid(array, &work->parent->id);
+    else if (column == JOURNAL_LEG)
+        array_add_int(array, ARRAY_INT2, leg_of(work));
     else
         add_bytes_or_null(array, request->command.metadata);
 }

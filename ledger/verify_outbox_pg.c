@@ -8,7 +8,7 @@
  */
 #include "base/array.h"
 #include "ledger/verify_internal_pg.h"
-#include "protocol/event.h"
+#include "protocol/event_list.h"
 #include "protocol/properties.h"
 
 #include <assert.h>
@@ -17,7 +17,13 @@
 #include <string.h>
 
 /* A share is sized by events, and there are no more accounts than events: half full, on average. */
-enum { PAGE_ROWS = 256, SLOTS = 1 << 18, SHARE_EVENTS = SLOTS / 2, ARENA_SIZE = 32 << 20 };
+enum {
+    PAGE_ROWS = 256,
+    PAGE_EVENTS = PAGE_ROWS + EVENT_LIST_MAX,
+    SLOTS = 1 << 18,
+    SHARE_EVENTS = SLOTS / 2,
+    ARENA_SIZE = 32 << 20
+};
 
 struct span {       /* of one account's events */
     int64_t number; /* 0: a free slot */
@@ -31,9 +37,10 @@ struct events {
     struct span *spans;
     uint32_t spans_count;
     uint64_t share, shares;
-    PGresult *rows; /* the page, until its end */
-    struct event page[PAGE_ROWS];
-    bool decoded[PAGE_ROWS];
+    PGresult *rows; /* that are being read */
+    struct event page[PAGE_EVENTS];
+    bool waits[PAGE_EVENTS]; /* for its journal row */
+    uint32_t count;
 };
 
 static const struct statement declare = {
@@ -53,6 +60,7 @@ enum fact_column {
     FACT_CALLER,
     FACT_KEY,
     FACT_METADATA,
+    FACT_REFERS,
     FACT_DEBIT,
     FACT_CREDIT = FACT_DEBIT + 7, /* number, id, user, asset, seq, balance, held */
 };
@@ -60,7 +68,7 @@ enum fact_column {
 static const struct statement facts = {
     "verify_events_facts",
     "SELECT wanted.at, command, result, amount, journal.created_at, trace_id, caller, key,"
-    "       journal.metadata,"
+    "       journal.metadata, refers,"
     "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, "
     "debit_held,"
     "       credit, credited.id, credited.user_id, credited.asset,"
@@ -76,7 +84,7 @@ static const struct statement facts = {
 static const struct statement lasts = {
     "verify_events_lasts", "SELECT number, id, account.seq, since.seq"
                            "  FROM account LEFT JOIN"
-                           "       (SELECT account AS number, min(seq) AS seq FROM posting"
+                           "       (SELECT account AS number, min(seq) AS seq FROM entry"
                            "         WHERE created_at > (SELECT rotated_at FROM outbox_rotation)"
                            "         GROUP BY account) AS since USING (number)"
                            " WHERE kind = 0 AND account.seq > 0"};
@@ -156,6 +164,12 @@ static bool is_uuid(const PGresult *rows, int row, int column, const struct uuid
     return uuid_compare(&cell, value) == 0;
 }
 
+static bool is_target(const PGresult *rows, int row, const struct uuid *refers)
+{
+    if (cell_is_null(rows, row, FACT_REFERS)) return uuid_is_zero(refers);
+    return is_uuid(rows, row, FACT_REFERS, refers);
+}
+
 static const char *first_wrong(const struct fact *list, size_t list_count)
 {
     for (size_t i = 0; i < list_count; i++)
@@ -165,10 +179,8 @@ static const char *first_wrong(const struct fact *list, size_t list_count)
 
 static bool is_type(const PGresult *rows, int row, const struct event *event)
 {
-    bool opens = event->command == COMMAND_OPEN_ACCOUNT;
-    enum event_type applied = opens ? EVENT_ACCOUNT_OPENED : EVENT_TRANSACTION_CREATED;
-
-    return event->type == (cell_is_null(rows, row, FACT_RESULT) ? applied : EVENT_COMMAND_REJECTED);
+    bool applied = cell_is_null(rows, row, FACT_RESULT);
+    return event->type == (applied ? event_type_of(event->command) : EVENT_COMMAND_REJECTED);
 }
 
 /* The first field that tells something else than the journal; NULL when there is none. */
@@ -182,6 +194,7 @@ static const char *wrong_outcome(const PGresult *rows, int row, const struct eve
         {"app_id", is_text(rows, row, FACT_CALLER, event->caller)},
         {"idempotency_key", is_text(rows, row, FACT_KEY, event->key)},
         {"metadata", is_bytes(rows, row, FACT_METADATA, event->metadata)},
+        {"hold", event->type == EVENT_COMMAND_REJECTED || is_target(rows, row, &event->refers)},
         {"error", event->type != EVENT_COMMAND_REJECTED ||
                       is_text(rows, row, FACT_RESULT, text_of(result_word(event->result)))},
     };
@@ -190,7 +203,8 @@ static const char *wrong_outcome(const PGresult *rows, int row, const struct eve
 
 static int side_of(const struct event *event)
 {
-    return event->is_credit || event->type == EVENT_ACCOUNT_OPENED ? FACT_CREDIT : FACT_DEBIT;
+    bool pays = event->type == EVENT_TRANSACTION_CREATED && !event->is_credit;
+    return pays || event->type == EVENT_HOLD_PLACED ? FACT_DEBIT : FACT_CREDIT;
 }
 
 static const char *wrong_side(const PGresult *rows, int row, const struct event *event)
@@ -202,7 +216,9 @@ static const char *wrong_side(const PGresult *rows, int row, const struct event 
         {"account", is_text(rows, row, side + 1, event->account)},
         {"user_id", is_text(rows, row, side + 2, event->user_id)},
         {"asset", is_text(rows, row, side + 3, event->asset)},
-        {"amount", !moves || is_number(rows, row, FACT_AMOUNT, event->amount)},
+        {"amount", cell_is_null(rows, row, FACT_AMOUNT)
+                       ? event->amount == 0
+                       : is_number(rows, row, FACT_AMOUNT, event->amount)},
         {"counterparty", !moves || is_text(rows, row, other + 1, event->counterparty)},
         {"seq",
          event->has_balance == counts && (!counts || is_number(rows, row, side + 4, event->seq))},
@@ -219,7 +235,7 @@ static bool compare(struct events *events, const PGresult *rows, int row, struct
     const char *wrong = wrong_outcome(rows, row, event);
     char transaction[UUID_TEXT_SIZE];
 
-    events->decoded[cell_int32(rows, row, FACT_AT)] = false; /* done */
+    events->waits[cell_int32(rows, row, FACT_AT)] = false;
     if (wrong == NULL && !rejected) wrong = wrong_side(rows, row, event);
     if (wrong != NULL && events->share == 0) {
         uuid_format(&event->transaction, transaction);
@@ -227,7 +243,7 @@ static bool compare(struct events *events, const PGresult *rows, int row, struct
                       "account %.*s: the event of transaction %s tells another %s than the journal",
                       TEXT_ARGS(event->account), transaction, wrong);
     }
-    if (rejected || !event->has_balance || event->type != EVENT_TRANSACTION_CREATED) return true;
+    if (rejected || !event->has_balance || event->type == EVENT_ACCOUNT_OPENED) return true;
     if (cell_is_null(rows, row, side_of(event))) return true;
     int64_t number = cell_int64(rows, row, side_of(event));
     return !is_shared_here(events, number) || span_add(events, event, number, err);
@@ -235,35 +251,17 @@ static bool compare(struct events *events, const PGresult *rows, int row, struct
 
 /* --- a page of events --- */
 
-static void decode(struct events *events, int row)
-{
-    struct bytes body = cell_bytes(events->rows, row, 2);
-    char problem[PROBLEM_SIZE] = "its properties are none";
-    struct properties properties;
-    enum encoding encoding;
-
-    events->decoded[row] =
-        properties_parse(cell_bytes(events->rows, row, 1), &properties) &&
-        encoding_parse(properties.content_type, &encoding) &&
-        event_decode(events->codec, body, encoding, &events->arena, &events->page[row], problem);
-    if (!events->decoded[row] && events->share == 0)
-        verify_differ(events->verify,
-                      "the event with id %" PRId64 " in the outbox cannot be read: %s",
-                      cell_int64(events->rows, row, 0), problem);
-}
-
-static bool ask_facts(struct events *events, int count, PGresult **out, struct err *err)
+static bool ask_facts(struct events *events, PGresult **out, struct err *err)
 {
     struct bytes places, ids;
     struct array array;
 
     array_begin(&array, &events->arena, ARRAY_INT4);
-    for (int i = 0; i < count; i++)
-        if (events->decoded[i]) array_add_int(&array, ARRAY_INT4, i);
+    for (uint32_t i = 0; i < events->count; i++) array_add_int(&array, ARRAY_INT4, i);
     if (!array_end(&array, &places, err)) return false;
     array_begin(&array, &events->arena, ARRAY_UUID);
-    for (int i = 0; i < count; i++)
-        if (events->decoded[i]) array_add_uuid(&array, &events->page[i].transaction);
+    for (uint32_t i = 0; i < events->count; i++)
+        array_add_uuid(&array, &events->page[i].transaction);
     if (!array_end(&array, &ids, err)) return false;
     const struct param params[] = {{places.data, places.size}, {ids.data, ids.size}};
     return query_one(events->verify->db, &facts, params, 2, out, err);
@@ -272,24 +270,56 @@ static bool ask_facts(struct events *events, int count, PGresult **out, struct e
 /* In the events' order, for the sequence numbers; what is left has no journal row. */
 static bool compare_page(struct events *events, struct err *err)
 {
-    int count = PQntuples(events->rows);
     char transaction[UUID_TEXT_SIZE];
     PGresult *rows;
     bool ok = true;
 
-    for (int i = 0; i < count; i++) decode(events, i);
-    if (!ask_facts(events, count, &rows, err)) return false;
+    for (uint32_t i = 0; i < events->count; i++) events->waits[i] = true;
+    if (!ask_facts(events, &rows, err)) return false;
     for (int row = 0; ok && row < PQntuples(rows); row++) ok = compare(events, rows, row, err);
     PQclear(rows);
-    for (int i = 0; ok && i < count; i++) {
-        if (!events->decoded[i] || events->share != 0) continue;
+    for (uint32_t i = 0; ok && i < events->count; i++) {
+        if (!events->waits[i] || events->share != 0) continue;
         uuid_format(&events->page[i].transaction, transaction);
         verify_differ(
             events->verify,
             "account %.*s: the journal does not hold transaction %s, of which an event tells",
             TEXT_ARGS(events->page[i].account), transaction);
     }
+    events->count = 0;
+    arena_reset(&events->arena);
     return ok;
+}
+
+static void decode(struct events *events, int row)
+{
+    struct bytes body = cell_bytes(events->rows, row, 2);
+    char problem[PROBLEM_SIZE] = "its properties are none";
+    struct properties properties;
+    enum encoding encoding;
+    struct event_list list;
+
+    if (properties_parse(cell_bytes(events->rows, row, 1), &properties) &&
+        encoding_parse(properties.content_type, &encoding) &&
+        event_list_decode(events->codec, body, encoding, &events->arena, &list, problem)) {
+        for (uint32_t i = 0; i < list.count; i++) events->page[events->count++] = list.events[i];
+        return;
+    }
+    if (events->share == 0)
+        verify_differ(events->verify,
+                      "the event with id %" PRId64 " in the outbox cannot be read: %s",
+                      cell_int64(events->rows, row, 0), problem);
+}
+
+/* A page is full when another message might not fit. */
+static bool compare_rows(struct events *events, struct err *err)
+{
+    for (int row = 0; row < PQntuples(events->rows); row++) {
+        decode(events, row);
+        if (events->count > PAGE_EVENTS - EVENT_LIST_MAX && !compare_page(events, err))
+            return false;
+    }
+    return compare_page(events, err);
 }
 
 static bool run(const struct events *events, const struct statement *statement, struct err *err)
@@ -307,10 +337,9 @@ static bool compare_all(struct events *events, struct err *err)
 
     if (!run(events, &declare, err)) return false;
     while (more) {
-        arena_reset(&events->arena);
         if (!query_one(events->verify->db, &fetch, NULL, 0, &events->rows, err)) return false;
         more = PQntuples(events->rows) == PAGE_ROWS;
-        bool ok = compare_page(events, err);
+        bool ok = compare_rows(events, err);
         PQclear(events->rows);
         if (!ok) return false;
     }

@@ -65,19 +65,39 @@ static const struct statement checks[] = {
      "                   id, transaction, amount, balance, coalesce(last_balance, 0))"
      "       ELSE format('account %s: transaction %s has sequence number %s, after %s',"
      "                   id, transaction, coalesce(seq::text, 'none'), coalesce(last_seq, 0)) END"
-     "  FROM (SELECT id, transaction, amount, posting.seq, posting.balance,"
-     "               lag(posting.seq) OVER history AS last_seq,"
-     "               lag(posting.balance) OVER history AS last_balance"
-     "          FROM posting JOIN account ON number = posting.account WHERE kind = 0"
-     "        WINDOW history AS (PARTITION BY number ORDER BY posting.seq)) AS step"
+     "  FROM (SELECT id, transaction, amount, entry.seq, entry.balance,"
+     "               lag(entry.seq) OVER history AS last_seq,"
+     "               lag(entry.balance) OVER history AS last_balance"
+     "          FROM entry JOIN account ON number = entry.account WHERE kind = 0"
+     "        WINDOW history AS (PARTITION BY number ORDER BY entry.seq)) AS step"
      " WHERE seq IS DISTINCT FROM coalesce(last_seq, 0) + 1"
      "    OR balance IS DISTINCT FROM coalesce(last_balance, 0)::numeric + amount"},
     {"verify_last",
-     "SELECT format('account %s: its sequence number is %s, but that of its last posting %s',"
+     "SELECT format('account %s: its sequence number is %s, but that of its last entry %s',"
      "              id, account.seq, coalesce(last.seq, 0))"
-     "  FROM account LEFT JOIN (SELECT account AS number, max(seq) AS seq FROM posting"
+     "  FROM account LEFT JOIN (SELECT account AS number, max(seq) AS seq FROM entry"
      "                           GROUP BY account) AS last USING (number)"
      " WHERE account.seq <> coalesce(last.seq, 0)"},
+    {"verify_held",
+     "SELECT format('account %s: %s are held, but its holds sum to %s', id, held,"
+     "              coalesce(remaining, 0))"
+     "  FROM account LEFT JOIN (SELECT account AS number, sum(remaining) AS remaining FROM hold"
+     "                           GROUP BY account) AS holds USING (number)"
+     " WHERE held <> coalesce(remaining, 0)"},
+    {"verify_holds",
+     "SELECT format('hold %s: %s remain of %s, of which %s were captured%s', hold.id, remaining,"
+     "              hold.amount, coalesce(captured, 0),"
+     "              CASE WHEN settled THEN ', and it was settled' ELSE '' END)"
+     "  FROM hold LEFT JOIN (SELECT refers AS id, bool_or(settles) AS settled,"
+     "                              sum(amount) FILTER (WHERE command = 6) AS captured"
+     "                         FROM journal WHERE command IN (6, 7, 8) AND result IS NULL"
+     "                        GROUP BY refers) AS ends USING (id)"
+     "            LEFT JOIN journal AS placed ON placed.id = hold.id AND placed.command = 5"
+     "                                       AND placed.result IS NULL"
+     "                                       AND placed.debit = hold.account"
+     "                                       AND placed.amount = hold.amount"
+     " WHERE placed.id IS NULL OR coalesce(captured, 0) > hold.amount"
+     "    OR remaining <> CASE WHEN settled THEN 0 ELSE hold.amount - coalesce(captured, 0) END"},
 };
 
 void verify_differ(const struct verify *verify, const char *format, ...)

@@ -128,7 +128,31 @@ static enum exit_code fill_conditions(const struct options *options, struct comm
     return EXIT_DONE;
 }
 
-static enum exit_code fill(const struct options *options, char **arguments, struct command *command)
+/* A JSON list of commands from a file; "-" is standard input. */
+static enum exit_code fill_batch(const struct options *options, struct codec *codec,
+                                 struct arena *arena, const char *path, struct command *command)
+{
+    char problem[PROBLEM_SIZE];
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    uint8_t *json = arena_take(arena, BODY_SIZE_MAX);
+
+    if (file == NULL || json == NULL)
+        return complain(EXIT_USAGE, "could not open %s: %s", path, strerror(errno));
+    size_t size = fread(json, 1, BODY_SIZE_MAX, file);
+    bool whole = feof(file) && !ferror(file);
+    if (file != stdin && fclose(file) != 0) whole = false;
+    if (!whole)
+        return complain(EXIT_USAGE, "could not read %s, or it is over %d bytes", path,
+                        BODY_SIZE_MAX);
+    command->independent = options->independent;
+    if (json_to_msgpack(codec, (struct bytes){json, (uint32_t)size}, arena, &command->legs, problem,
+                        sizeof problem))
+        return EXIT_DONE;
+    return complain(EXIT_USAGE, "%s: %s", path, problem);
+}
+
+static enum exit_code fill(const struct options *options, struct codec *codec, struct arena *arena,
+                           char **arguments, struct command *command)
 {
     command->asset = text_of(options->asset);
     switch (command->type) {
@@ -158,6 +182,8 @@ static enum exit_code fill(const struct options *options, char **arguments, stru
             !direction_parse(text_of(options->direction), &command->direction))
             return complain(EXIT_USAGE, "--direction is in, out or both");
         return EXIT_DONE;
+    case COMMAND_BATCH:
+        return fill_batch(options, codec, arena, arguments[0], command);
     case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
@@ -221,7 +247,7 @@ enum exit_code run_command(const struct options *options, const char *verb, char
     if (!codec_open(&codec, &err) || !arena_open(&arena, 8 << 20, &err)) {
         code = complain_err(&err);
     } else {
-        code = fill(options, arguments, &call.command);
+        code = fill(options, codec, &arena, arguments, &call.command);
         if (code == EXIT_DONE) code = fill_conditions(options, &call.command);
         if (code == EXIT_DONE)
             code = parse_metadata(options, codec, &arena, &call.command.metadata);

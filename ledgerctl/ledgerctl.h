@@ -27,6 +27,7 @@ struct options {
     bool from_start;
     bool keep_rest; /* capture: the rest stays held */
     bool dry_run;
+    bool independent; /* batch: each command for itself */
 };
 
 /* Each runs one verb over its arguments (those after the verb that are no options). */

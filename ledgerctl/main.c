@@ -42,6 +42,7 @@ static const struct verb {
     {"freeze-account",  "ACCOUNT",            "no more money in, out or both; --direction",          1, 1, run_command},
     {"unfreeze-account", "ACCOUNT",           "takes that back; --direction",                        1, 1, run_command},
     {"close-account",   "ACCOUNT",            "for ever; only at zero",                              1, 1, run_command},
+    {"batch",           "FILE",               "a JSON list of commands, all or none; --independent", 1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
     {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number",           1, 1, run_command},
@@ -96,6 +97,7 @@ static void help(void)
         "  --if-balance-at-least AMOUNT\n"
         "                       only if its balance is that or more\n"
         "  --not-after TIME     RFC 3339; as --deadline, but a part of the command\n"
+        "  --independent        batch: each command for itself\n"
         "  --dry-run            the verdict alone; nothing is changed or remembered\n"
         "  --app-id ID          namespace of the idempotency key\n"
         "  --trace-id ID        X-Trace-Id; --traceparent VALUE: W3C\n"
@@ -148,7 +150,7 @@ static const struct {
 } FLAGS[] = {
     {"minor", &options.minor},           {"no-wait", &options.no_wait},
     {"from-start", &options.from_start}, {"keep-rest", &options.keep_rest},
-    {"dry-run", &options.dry_run},
+    {"dry-run", &options.dry_run},       {"independent", &options.independent},
 };
 enum {
     TEXTS_COUNT = sizeof TEXTS / sizeof TEXTS[0],

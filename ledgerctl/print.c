@@ -48,6 +48,25 @@ static void print_balances(const struct reply *reply)
     printf("(in minor units, such as cents)\n");
 }
 
+static void line_uuid(const char *label, const struct uuid *id)
+{
+    char text[UUID_TEXT_SIZE];
+
+    if (uuid_is_zero(id)) return;
+    uuid_format(id, text);
+    line(label, text_of(text));
+}
+
+/* Of a hold, and of what refers to another transaction. */
+static void print_target(const struct transaction_view *view)
+{
+    line_uuid(view->type == COMMAND_REVERSE ? "reverses" : "hold", &view->refers);
+    line_uuid(view->type == COMMAND_HOLD ? "ended by" : "reversed by", &view->settled);
+    if (view->type != COMMAND_HOLD) return;
+    printf("%-12s %" PRId64 " (minor units)\n", "remaining", view->remaining);
+    if (view->expires_us != 0) line_time("expires", view->expires_us);
+}
+
 static void print_found(const struct reply *reply)
 {
     char id[UUID_TEXT_SIZE], trace[UUID_HEX_SIZE];
@@ -66,6 +85,9 @@ static void print_found(const struct reply *reply)
         line("asset", reply->account->asset);
         line("kind", text_of(reply->account->kind == ACCOUNT_SYSTEM ? "system" : "user"));
         line_time("created", reply->account->created_us);
+        if (reply->account->frozen != 0)
+            line("frozen", text_of(direction_word(reply->account->frozen)));
+        if (reply->account->closed) line("closed", TEXT_LITERAL("for ever"));
         line_metadata(reply->account->metadata);
     }
     if (reply->details != NULL) {
@@ -78,6 +100,7 @@ static void print_found(const struct reply *reply)
         if (reply->details->amount > 0)
             printf("%-12s %" PRId64 " %.*s (minor units)\n", "amount", reply->details->amount,
                    TEXT_ARGS(reply->details->asset));
+        print_target(reply->details);
         line_time("created", reply->details->created_us);
         line("trace", text_of(trace));
         line("key", reply->details->key);
@@ -85,9 +108,22 @@ static void print_found(const struct reply *reply)
     }
 }
 
+static void print_results(const struct reply *reply)
+{
+    if (reply->legs_count == 0) return;
+    printf("\n%-6s %-36s %-36s %s\n", "PLACE", "KEY", "TRANSACTION", "RESULT");
+    for (uint32_t i = 0; i < reply->legs_count; i++) {
+        const struct leg_view *leg = &reply->legs[i];
+        char id[UUID_TEXT_SIZE] = "-";
+        if (leg->reply->has_transaction) uuid_format(&leg->reply->transaction, id);
+        printf("%-6u %-36.*s %-36s %s\n", i, TEXT_ARGS(leg->key), id,
+               leg->reply->result == RESULT_APPLIED ? "applied" : result_word(leg->reply->result));
+    }
+}
+
 static void print_table(const struct reply *reply)
 {
-    char id[UUID_TEXT_SIZE], trace[UUID_HEX_SIZE];
+    char trace[UUID_HEX_SIZE];
 
     printf("%-12s %s%s\n", "status", status_word(result_status(reply->result)),
            reply->replayed ? " (replayed: this key was decided before)" : "");
@@ -95,15 +131,17 @@ static void print_table(const struct reply *reply)
     if (reply->result != RESULT_APPLIED)
         line("message",
              reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
-    if (reply->has_transaction) {
-        uuid_format(&reply->transaction, id);
-        line("transaction", text_of(id));
-    }
+    if (reply->has_failed_leg)
+        printf("%-12s command %u, counted from 0; nothing of the batch was done\n", "failed",
+               reply->failed_leg);
+    if (reply->dry_run) line("dry run", TEXT_LITERAL("nothing was done"));
+    if (reply->has_transaction) line_uuid("transaction", &reply->transaction);
     line_time("timestamp", reply->timestamp_us);
     uuid_format_hex(&reply->trace_id, trace);
     line("trace", text_of(trace));
     print_found(reply);
     print_balances(reply);
+    print_results(reply);
 }
 
 void print_reply(const struct options *options, struct codec *codec, const struct reply *reply)

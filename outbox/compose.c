@@ -8,15 +8,17 @@
 #include "outbox/compose.h"
 
 #include "outbox/dead_letter.h"
-#include "protocol/event.h"
+#include "protocol/event_list.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGE_ID_SIZE = UUID_TEXT_SIZE + 4, TRACE_HEADERS_MAX = 3, US_PER_S = 1000000 };
-_Static_assert(2 + 1 <= OUTBOX_ROWS_PER_WORK,
+enum { MESSAGE_ID_SIZE = UUID_TEXT_SIZE + 12, TRACE_HEADERS_MAX = 3, US_PER_S = 1000000 };
+enum { EVENTS_PER_WORK = 2 };
+_Static_assert(EVENTS_PER_WORK + 1 <= OUTBOX_ROWS_PER_WORK,
                "two events and a reply, or a dead letter and a reply");
+_Static_assert(EVENTS_PER_WORK *LEGS_MAX == EVENT_LIST_MAX, "a reader takes what is written");
 
 struct composer {
     const struct batch *batch;
@@ -25,6 +27,8 @@ struct composer {
     struct outbox_row *rows;
     uint32_t count;
     char traceparent[TRACEPARENT_SIZE]; /* of the work in hand */
+    struct event *events;               /* what it has to tell */
+    uint32_t events_count, events_max;
 };
 
 /* --- properties -------------------------------------------------------------------------- */
@@ -64,31 +68,54 @@ static bool write_properties(const struct composer *composer, const struct work 
 }
 
 /* <outcome id>:<suffix> */
-static void message_id_format(const struct work *work, char suffix,
+static void message_id_format(const struct work *work, const char *suffix,
                               char text[static MESSAGE_ID_SIZE])
 {
-    uuid_format(&work->id, text);
-    text[UUID_TEXT_SIZE - 1] = ':';
-    text[UUID_TEXT_SIZE] = suffix;
-    text[UUID_TEXT_SIZE + 1] = '\0';
+    char id[UUID_TEXT_SIZE];
+
+    uuid_format(&work->id, id);
+    (void)snprintf(text, MESSAGE_ID_SIZE, "%s:%s", id, suffix);
 }
 
 /* --- events ------------------------------------------------------------------------------ */
 
-static bool add_event(struct composer *composer, const struct work *work, uint32_t number,
-                      const struct event *event)
+static struct outbox_row *add_event_row(struct composer *composer, const char *word)
 {
-    enum encoding encoding = composer->options->event_encoding;
     struct outbox_row *row = &composer->rows[composer->count++];
-    char message_id[MESSAGE_ID_SIZE];
 
-    assert(number < 10);
-    message_id_format(work, (char)('0' + number), message_id);
-    *row =
-        (struct outbox_row){.kind = OUTBOX_EVENT, .destination = text_of(event_word(event->type))};
-    return write_properties(composer, work, event_word(event->type), message_id, encoding,
-                            event->timestamp_us, &row->properties) &&
-           event_encode(composer->codec, event, encoding, composer->batch->arena, &row->body);
+    *row = (struct outbox_row){.kind = OUTBOX_EVENT, .destination = text_of(word)};
+    return row;
+}
+
+/* Of the message's place among those of one outcome: 0, 1, ... */
+static bool write_event_properties(const struct composer *composer, const struct work *work,
+                                   const char *word, uint32_t number, struct bytes *out)
+{
+    char message_id[MESSAGE_ID_SIZE], suffix[12];
+
+    (void)snprintf(suffix, sizeof suffix, "%u", number);
+    message_id_format(work, suffix, message_id);
+    return write_properties(composer, work, word, message_id, composer->options->event_encoding,
+                            composer->batch->now_us, out);
+}
+
+/* Room for what one work may have to tell, or the largest batch. */
+static bool take_events(struct composer *composer)
+{
+    const struct batch *batch = composer->batch;
+    uint32_t works = 1;
+
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].legs_count > works) works = batch->works[i].legs_count;
+    composer->events_max = EVENTS_PER_WORK * works;
+    composer->events = arena_take(batch->arena, composer->events_max * sizeof *composer->events);
+    return composer->events != NULL;
+}
+
+static void add_event(struct composer *composer, const struct event *event)
+{
+    assert(composer->events_count < composer->events_max);
+    composer->events[composer->events_count++] = *event;
 }
 
 /* What every event of this outcome tells. */
@@ -152,7 +179,7 @@ static bool add_movement(struct composer *composer, const struct work *work)
 {
     const struct outcome *outcome = &work->outcome;
     const struct side *sides[] = {&outcome->debit, &outcome->credit};
-    uint32_t number = 0;
+    uint32_t before = composer->events_count;
 
     for (uint32_t i = 0; i < 2; i++) {
         struct event event = event_begin(composer, work, EVENT_TRANSACTION_CREATED);
@@ -162,31 +189,13 @@ static bool add_movement(struct composer *composer, const struct work *work)
         event.amount = outcome->amount;
         if (!side_name(sides[1 - i], outcome->asset, composer->batch->arena, &event.counterparty))
             return false;
-        if (!add_event(composer, work, number++, &event)) return false;
+        add_event(composer, &event);
     }
-    assert(number > 0); /* no movement has the world on both sides */
+    assert(composer->events_count > before); /* no movement has the world on both sides */
     return true;
 }
 
-/* Of a command that moves no money. */
-static bool event_type_of(enum command_type type, enum event_type *out)
-{
-    static const enum event_type types[COMMANDS_COUNT] = {
-        [COMMAND_OPEN_ACCOUNT] = EVENT_ACCOUNT_OPENED,
-        [COMMAND_HOLD] = EVENT_HOLD_PLACED,
-        [COMMAND_RELEASE] = EVENT_HOLD_RELEASED,
-        [COMMAND_EXPIRE_HOLD] = EVENT_HOLD_EXPIRED,
-        [COMMAND_FREEZE_ACCOUNT] = EVENT_ACCOUNT_FROZEN,
-        [COMMAND_UNFREEZE_ACCOUNT] = EVENT_ACCOUNT_UNFROZEN,
-        [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
-    };
-
-    *out = types[type];
-    return *out != EVENT_TRANSACTION_CREATED; /* the first: 0 */
-}
-_Static_assert(EVENT_TRANSACTION_CREATED == 0, "what types is not set to");
-
-static bool add_change(struct composer *composer, const struct work *work, enum event_type type)
+static void add_change(struct composer *composer, const struct work *work, enum event_type type)
 {
     const struct outcome *outcome = &work->outcome;
     const struct side *side = outcome->debit.account != NULL ? &outcome->debit : &outcome->credit;
@@ -195,11 +204,11 @@ static bool add_change(struct composer *composer, const struct work *work, enum 
     event_set_account(&event, side);
     event.amount = outcome->amount;
     event.frozen = (enum direction)(side->state & DIRECTION_BOTH);
-    return add_event(composer, work, 0, &event);
+    add_event(composer, &event);
 }
 
 /* Tells what was asked for, as nothing was found or moved. */
-static bool add_rejected(struct composer *composer, const struct work *work)
+static void add_rejected(struct composer *composer, const struct work *work)
 {
     const struct command *command = &work->request->command;
     struct event event = event_begin(composer, work, EVENT_COMMAND_REJECTED);
@@ -211,18 +220,77 @@ static bool add_rejected(struct composer *composer, const struct work *work)
     event.asset = command->asset;
     if (command_has_target(command->type)) event.refers = command->transaction;
     if (!command->amount.is_decimal) event.amount = command->amount.value;
-    return add_event(composer, work, 0, &event);
+    add_event(composer, &event);
+}
+
+static bool owes_events(const struct work *work)
+{
+    return work->origin == ORIGIN_DECIDED && ledger_is_kept(work);
+}
+
+static bool collect_events(struct composer *composer, const struct work *work)
+{
+    enum event_type type = event_type_of(work->request->command.type);
+
+    if (work->outcome.result != RESULT_APPLIED)
+        add_rejected(composer, work);
+    else if (type == EVENT_TRANSACTION_CREATED)
+        return add_movement(composer, work);
+    else
+        add_change(composer, work, type);
+    return true;
 }
 
 static bool add_events(struct composer *composer, const struct work *work)
 {
-    enum command_type type = work->request->command.type;
-    enum event_type event_type;
+    composer->events_count = 0;
+    if (!collect_events(composer, work)) return false;
+    for (uint32_t i = 0; i < composer->events_count; i++) {
+        const struct event *event = &composer->events[i];
+        struct outbox_row *row = add_event_row(composer, event_word(event->type));
+        if (!write_event_properties(composer, work, event_word(event->type), i, &row->properties) ||
+            !event_encode(composer->codec, event, composer->options->event_encoding,
+                          composer->batch->arena, &row->body))
+            return false;
+    }
+    return true;
+}
 
-    if (work->origin != ORIGIN_DECIDED || !ledger_is_kept(work)) return true;
-    if (work->outcome.result != RESULT_APPLIED) return add_rejected(composer, work);
-    if (event_type_of(type, &event_type)) return add_change(composer, work, event_type);
-    return add_movement(composer, work);
+/* A batch that was not refused: what its legs have to tell, even if it is nothing. */
+static bool add_event_list(struct composer *composer, const struct work *parent)
+{
+    const struct request *request = parent->request;
+    uint32_t number = 0, taken;
+
+    composer->events_count = 0;
+    for (uint32_t i = 1; i <= parent->legs_count; i++)
+        if (owes_events(&parent[i]) && !collect_events(composer, &parent[i])) return false;
+    struct event_list list = {.batch = parent->id,
+                              .caller = request->caller,
+                              .key = request->key,
+                              .timestamp_us = composer->batch->now_us,
+                              .trace_id = request->trace.trace_id,
+                              .events = composer->events,
+                              .count = composer->events_count};
+    do {
+        struct outbox_row *row = add_event_row(composer, EVENT_LIST_WORD);
+        if (!write_event_properties(composer, parent, EVENT_LIST_WORD, number++,
+                                    &row->properties) ||
+            !event_list_encode(&list, composer->options->event_encoding, composer->batch->arena,
+                               &row->body, &taken))
+            return false;
+        list.events += taken;
+        list.count -= taken;
+    } while (list.count > 0);
+    return true;
+}
+
+static bool add_all_events(struct composer *composer, const struct work *work)
+{
+    if (!owes_events(work) || work->is_leg) return true;
+    if (work->legs_count > 0 && work->outcome.result == RESULT_APPLIED)
+        return add_event_list(composer, work);
+    return add_events(composer, work);
 }
 
 /* --- replies and dead letters ------------------------------------------------------------ */
@@ -231,7 +299,7 @@ static bool owes_reply(const struct composer *composer, const struct work *work)
 {
     struct text reply_to = work->request->properties.reply_to;
 
-    if (work->answered || reply_to.length == 0) return false;
+    if (work->answered || work->is_leg || reply_to.length == 0) return false;
     return !names_is_own_queue(composer->options->names, reply_to);
 }
 
@@ -242,10 +310,10 @@ static bool add_reply(struct composer *composer, const struct work *work)
     struct outbox_row *row = &composer->rows[composer->count];
     char message_id[MESSAGE_ID_SIZE];
 
-    assert(work->origin != ORIGIN_NONE);
+    assert(work->origin != ORIGIN_NONE || work->is_leg);
     if (!owes_reply(composer, work)) return true;
     composer->count++;
-    message_id_format(work, 'r', message_id);
+    message_id_format(work, "r", message_id);
     *row = (struct outbox_row){.kind = OUTBOX_REPLY, .destination = request->properties.reply_to};
     return write_properties(composer, work, "reply", message_id, request->encoding,
                             work->reply.timestamp_us, &row->properties) &&
@@ -285,6 +353,7 @@ bool compose_rows(const struct batch *batch, const struct compose_options *optio
 {
     struct composer composer = {.batch = batch, .options = options, .codec = codec, .rows = rows};
 
+    if (!take_events(&composer)) return too_large(err);
     for (uint32_t i = 0; i < batch->works_count; i++) {
         const struct work *work = &batch->works[i];
         traceparent_format(&work->request->trace, composer.traceparent);
@@ -293,7 +362,7 @@ bool compose_rows(const struct batch *batch, const struct compose_options *optio
     for (uint32_t i = 0; i < batch->works_count; i++) {
         const struct work *work = &batch->works[i];
         traceparent_format(&work->request->trace, composer.traceparent);
-        if (!add_events(&composer, work) || !add_dead_letter(&composer, work))
+        if (!add_all_events(&composer, work) || !add_dead_letter(&composer, work))
             return too_large(err);
     }
     assert(composer.count <= OUTBOX_ROWS_PER_WORK * batch->works_count);

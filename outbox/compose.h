@@ -2,7 +2,9 @@
  * compose.h - from a decided batch to the messages it owes: replies, events, dead letters. Pure.
  *
  * In the batch's order; for one command its events come before its reply. message_id of an event is
- * <outcome id>:<n>, stable however often it is published. A command that was decided earlier owes a
+ * <outcome id>:<n>, stable however often it is published. The events of a batch are in one message
+ * (event_list.h), those of a batch that was refused as a whole in none: that is one refusal. A
+ * command that was decided earlier owes a
  * reply again but no event. A fault owes a reply where there is a reply_to, and a dead letter: the
  * original body and properties, with headers that say why. (An oversized one owes no dead letter:
  * the worker rejects it and the broker moves the original.)
@@ -14,8 +16,9 @@
 #include "outbox/row.h"
 #include "protocol/names.h"
 
-/* 2 events and a reply a command, or a dead letter and a reply. */
-enum { OUTBOX_ROWS_PER_WORK = 3, OUTBOX_ROWS_MAX = OUTBOX_ROWS_PER_WORK * BATCH_COMMANDS_MAX };
+/* 2 events and a reply a command, or a dead letter and a reply. The legs of a batch owe no reply,
+ * and their events are in one message, or a few. */
+enum { OUTBOX_ROWS_PER_WORK = 3, OUTBOX_ROWS_MAX = OUTBOX_ROWS_PER_WORK * BATCH_WORKS_MAX };
 
 struct compose_options {
     const struct names *names;

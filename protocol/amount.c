@@ -2,7 +2,7 @@
  * amount.c - money in decimal text, to and from a 64-bit count of minor units. No floating point
  * anywhere, and every multiplication is checked.
  */
-#include "protocol/command.h"
+#include "protocol/amount.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -16,8 +16,8 @@ enum encoding { ENCODING_MSGPACK, ENCODING_JSON };
 enum {
     BODY_SIZE_MAX = 1 << 20, /* bytes; a larger body is dead-lettered unread */
     BODY_DEPTH_MAX = 8,
-    BODY_ITEMS_MAX = 32768, /* values in one body, keys among them */
-    METADATA_DEPTH_MAX = 4, /* the map itself is the first level */
+    BODY_ITEMS_MAX = 1 << 17, /* values in one body, keys among them */
+    METADATA_DEPTH_MAX = 4,   /* the map itself is the first level */
 };
 
 struct codec; /* scratch memory, reused for every message; one per thread */

@@ -12,10 +12,10 @@
 
 static const char TOO_LARGE[] = "larger than 1 MiB";
 static const char TOO_DEEP[] = "nested deeper than 8 levels";
-static const char TOO_MANY[] = "more than 32768 values";
+static const char TOO_MANY[] = "more than 131072 values";
 _Static_assert(BODY_SIZE_MAX == 1 << 20, "the sentence says so");
 _Static_assert(BODY_DEPTH_MAX == 8, "the sentence says so");
-_Static_assert(BODY_ITEMS_MAX == 32768, "the sentence says so");
+_Static_assert(BODY_ITEMS_MAX == 131072, "the sentence says so");
 
 const char *msgpack_problem(struct bytes body)
 {

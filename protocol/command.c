@@ -84,6 +84,7 @@ struct text command_ordering_key(const struct command *command)
     case COMMAND_RELEASE:
     case COMMAND_EXPIRE_HOLD:
     case COMMAND_REVERSE:
+    case COMMAND_BATCH:
     case COMMAND_GET_TRANSACTION:
     case COMMANDS_COUNT:
         break;

@@ -6,15 +6,16 @@
 
 #include "base/bytes.h"
 #include "base/uuid.h"
+#include "protocol/amount.h"
 #include "protocol/codec.h"
 
 enum {
     ID_LENGTH_MAX = 64,    /* account and user ids: A-Z a-z 0-9 . _ : - */
     ASSET_LENGTH_MAX = 12, /* A-Z 0-9 . */
     NAME_LENGTH_MAX = 256,
-    METADATA_SIZE_MAX = 4096, /* as canonical msgpack */
-    SCALE_MAX = 18,
+    METADATA_SIZE_MAX = 4096,     /* as canonical msgpack */
     HOLD_SECONDS_MAX = 316224000, /* ten years */
+    LEGS_MAX = 1000,              /* commands of a batch */
 };
 
 /* clang-format off */
@@ -31,6 +32,7 @@ enum {
     X(FREEZE_ACCOUNT,  "freeze_account",  true,  10) \
     X(UNFREEZE_ACCOUNT, "unfreeze_account", true, 11) \
     X(CLOSE_ACCOUNT,   "close_account",   true,  12) \
+    X(BATCH,           "batch",           true,  13) \
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
@@ -48,14 +50,6 @@ enum account_kind { ACCOUNT_USER, ACCOUNT_SYSTEM };
 
 /* Of money, as an account sees it: bits. */
 enum direction { DIRECTION_IN = 1, DIRECTION_OUT = 2, DIRECTION_BOTH = 3 };
-
-/* An integer of minor units (is_decimal false), or a decimal string: value / 10^digits major units.
- * Whether it fits is known only once the account's asset is. */
-struct amount {
-    int64_t value;
-    uint8_t digits;
-    bool is_decimal;
-};
 
 /* What must hold for a command that changes something, else it is refused. The sequence number and
  * the balance are those of the account that command_ordering_key names; of a capture, a release and
@@ -82,7 +76,10 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
     bool keeps_rest;         /* capture: "final" is false */
     enum direction direction; /* freeze_account, unfreeze_account; 0 is both */
     struct conditions conditions;
-    bool dry_run; /* the verdict alone */
+    bool dry_run;      /* the verdict alone */
+    bool independent;  /* batch: "atomic" is false */
+    struct bytes legs; /* batch: its commands, one msgpack array of maps */
+    uint32_t legs_count;
 };
 
 const char *command_word(enum command_type type);
@@ -103,18 +100,13 @@ enum { PROBLEM_SIZE = 200 };
 MUST_CHECK bool command_decode(struct codec *codec, enum command_type type, enum encoding encoding,
                                struct bytes body, struct arena *arena, struct command *out,
                                char problem[static PROBLEM_SIZE]);
+/* One command of a batch: a map with its type and idempotency key in it. */
+MUST_CHECK bool command_decode_leg(struct codec *codec, struct bytes map, struct arena *arena,
+                                   struct command *out, struct text *key,
+                                   char problem[static PROBLEM_SIZE]);
 /* False only when the arena is full. */
 MUST_CHECK bool command_encode(struct codec *codec, const struct command *command,
                                enum encoding encoding, struct arena *arena, struct bytes *out);
-
-/* The same for the same command in either encoding and any key order: SHA-256, cut to 16 bytes,
- * over type and fields, each length-prefixed. */
-struct uuid command_fingerprint(const struct command *command);
-/* SHA-256 cut to 16 bytes over the length-prefixed caller and key: the journal's primary key. */
-struct uuid idempotency_digest(struct text caller, struct text key);
-
-/* The same over the parts of a message, whatever they hold: for one that must not be decoded. */
-struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body);
 
 const char *direction_word(enum direction direction);
 MUST_CHECK bool direction_parse(struct text word, enum direction *out);
@@ -123,12 +115,4 @@ bool id_is_valid(struct text id);
 bool asset_is_valid(struct text code);
 /* 1 to NAME_LENGTH_MAX bytes of UTF-8 without NUL, which PostgreSQL cannot store. */
 bool name_is_valid(struct text name);
-/* "12.34", "-0.5", "7": at most 19 digits in all, trailing zeros after the point dropped. */
-MUST_CHECK bool amount_parse(struct text text, struct amount *out);
-/* Minor units at this scale; false when it has more decimals than that or overflows. */
-MUST_CHECK bool amount_to_minor(const struct amount *amount, uint8_t scale, int64_t *out);
-/* Minor units as a decimal with `scale` digits after the point, for people. */
-enum { AMOUNT_TEXT_SIZE = 24 };
-void amount_format(int64_t minor, uint8_t scale, char text[static AMOUNT_TEXT_SIZE]);
-
 #endif

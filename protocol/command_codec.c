@@ -31,6 +31,8 @@ enum key {
     KEY_NOT_BEFORE,
     KEY_NOT_AFTER,
     KEY_DRY_RUN,
+    KEY_ATOMIC,
+    KEY_COMMANDS,
     KEYS_COUNT
 };
 
@@ -48,6 +50,7 @@ enum key_type {
     TYPE_DIRECTION,
     TYPE_SEQ,
     TYPE_TIME,
+    TYPE_LEGS,
 };
 
 /* clang-format off */
@@ -76,6 +79,8 @@ static const struct {
     [KEY_IF_BALANCE_AT_LEAST] = NAMED("if_balance_at_least", TYPE_AMOUNT, conditions.if_balance),
     [KEY_NOT_BEFORE]  = NAMED("not_before", TYPE_TIME,    conditions.not_before_us),
     [KEY_NOT_AFTER]   = NAMED("not_after",  TYPE_TIME,    conditions.not_after_us),
+    [KEY_ATOMIC]      = NAMED("atomic",     TYPE_NOT,     independent),
+    [KEY_COMMANDS]    = NAMED("commands",   TYPE_LEGS,    legs),
     [KEY_DRY_RUN]     = KEY(dry_run,     TYPE_BOOL),
 #undef KEY
 #undef NAMED
@@ -104,6 +109,7 @@ static const struct {
     [COMMAND_FREEZE_ACCOUNT]  = {BIT(ACCOUNT),     BIT(DIRECTION) | BIT(METADATA) | CONDITIONS},
     [COMMAND_UNFREEZE_ACCOUNT] = {BIT(ACCOUNT),    BIT(DIRECTION) | BIT(METADATA) | CONDITIONS},
     [COMMAND_CLOSE_ACCOUNT]   = {BIT(ACCOUNT),     BIT(METADATA) | CONDITIONS},
+    [COMMAND_BATCH]           = {BIT(COMMANDS),    BIT(ATOMIC) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
     [COMMAND_GET_USER]        = {BIT(USER_ID),     0},
     [COMMAND_GET_ACCOUNT]     = {BIT(ACCOUNT),     0},
     [COMMAND_GET_BALANCE]     = {BIT(ACCOUNT),     0},
@@ -119,7 +125,9 @@ struct decoding {
     struct arena *arena;
     struct command *out;
     char *problem;
-    uint32_t seen; /* keys so far */
+    uint32_t seen;        /* keys so far */
+    struct text *leg_key; /* of a batch's leg: where its idempotency key goes; else NULL */
+    bool has_type;
 };
 
 static bool refuse(struct decoding *decoding, enum key key, const char *reason)
@@ -208,6 +216,7 @@ static const char *text_set(enum key_type type, struct text text, void *target)
     case TYPE_BOOL:
     case TYPE_NOT:
     case TYPE_SEQ:
+    case TYPE_LEGS:
         break;
     }
     assert(false);
@@ -254,11 +263,29 @@ static bool read_bool(struct decoding *decoding, enum key key, bool *out)
     return value.type == VALUE_BOOL || refuse(decoding, key, "must be true or false");
 }
 
+/* What is in it is read leg by leg, see command_decode_leg. */
+static bool read_legs(struct decoding *decoding, struct command *out)
+{
+    struct bytes head;
+    struct value value;
+
+    if (!value_take(&decoding->rest, &out->legs))
+        return refuse(decoding, KEY_COMMANDS, "cut short");
+    head = out->legs;
+    if (!value_read(&head, &value) || value.type != VALUE_ARRAY)
+        return refuse(decoding, KEY_COMMANDS, "must be a list of maps");
+    if (value.count < 1 || value.count > LEGS_MAX)
+        return problem_set(decoding->problem, PROBLEM_SIZE, "commands: %u; must be 1 to %d",
+                           value.count, LEGS_MAX);
+    out->legs_count = value.count;
+    return true;
+}
+
 static bool read_value(struct decoding *decoding, enum key key)
 {
     struct command *out = decoding->out;
     void *target = (uint8_t *)out + keys[key].offset;
-    int64_t seconds;
+    int64_t seconds = 0;
 
     switch (keys[key].type) {
     case TYPE_AMOUNT:
@@ -277,6 +304,8 @@ static bool read_value(struct decoding *decoding, enum key key)
         if (!read_integer(decoding, key, HOLD_SECONDS_MAX, &seconds)) return false;
         out->expires_in_s = (uint32_t)seconds;
         return true;
+    case TYPE_LEGS:
+        return read_legs(decoding, out);
     case TYPE_ID:
     case TYPE_NAME:
     case TYPE_ASSET:
@@ -289,14 +318,38 @@ static bool read_value(struct decoding *decoding, enum key key)
     return read_text(decoding, key, target);
 }
 
+/* The two keys that a leg has beside those of its command. Its type is known already. */
+static bool read_leg_pair(struct decoding *decoding, struct text name, bool *taken)
+{
+    bool is_type = text_equal(name, TEXT_LITERAL("type"));
+    struct value value;
+
+    *taken = is_type || text_equal(name, TEXT_LITERAL("idempotency_key"));
+    if (!*taken) return true;
+    if (is_type ? decoding->has_type : decoding->leg_key->length > 0)
+        return problem_set(decoding->problem, PROBLEM_SIZE, "%.*s: doubled key", TEXT_ARGS(name));
+    struct bytes whole;
+    if (!value_take(&decoding->rest, &whole) || !value_read(&whole, &value) ||
+        value.type != VALUE_TEXT || value.text.length == 0)
+        return problem_set(decoding->problem, PROBLEM_SIZE, "%.*s: must be a text",
+                           TEXT_ARGS(name));
+    decoding->has_type |= is_type;
+    if (!is_type) *decoding->leg_key = value.text;
+    return true;
+}
+
 static bool read_pair(struct decoding *decoding)
 {
     struct value name;
     uint32_t allowed = shapes[decoding->type].required | shapes[decoding->type].optional;
     uint32_t key = 0;
+    bool taken = false;
 
     if (!value_read(&decoding->rest, &name) || name.type != VALUE_TEXT)
         return problem_set(decoding->problem, PROBLEM_SIZE, "body: keys must be text");
+    if (decoding->leg_key != NULL && !read_leg_pair(decoding, name.text, &taken)) return false;
+    if (taken) return true;
+    if (decoding->leg_key != NULL) allowed &= ~BIT(DRY_RUN);
     while (key < KEYS_COUNT && !text_equal(text_of(keys[key].name), name.text)) key++;
     if (key == KEYS_COUNT || (allowed & 1U << key) == 0)
         return problem_set(decoding->problem, PROBLEM_SIZE, "%.*s: unknown key for %s",
@@ -325,7 +378,8 @@ bool command_decode(struct codec *codec, enum command_type type, enum encoding e
                     struct bytes body, struct arena *arena, struct command *out,
                     char problem[static PROBLEM_SIZE])
 {
-    struct decoding decoding = {codec, type, body, arena, out, problem, 0};
+    struct decoding decoding = {
+        .codec = codec, .type = type, .rest = body, .arena = arena, .out = out, .problem = problem};
 
     assert(type < COMMANDS_COUNT);
     *out = (struct command){.type = type};
@@ -336,6 +390,48 @@ bool command_decode(struct codec *codec, enum command_type type, enum encoding e
     const char *wrong = msgpack_problem(decoding.rest);
     if (wrong != NULL) return problem_set(problem, PROBLEM_SIZE, "body: %s", wrong);
     return read_command(&decoding);
+}
+
+/* The text under "type", wherever it stands in the map; empty when there is none. */
+static struct text type_of_leg(struct bytes map)
+{
+    struct value value, name;
+    struct bytes whole;
+
+    if (!value_read(&map, &value) || value.type != VALUE_MAP) return (struct text){0};
+    for (uint32_t left = value.count; left > 0; left--) {
+        if (!value_read(&map, &name) || name.type != VALUE_TEXT || !value_take(&map, &whole)) break;
+        if (!text_equal(name.text, TEXT_LITERAL("type"))) continue;
+        return value_read(&whole, &value) && value.type == VALUE_TEXT ? value.text
+                                                                      : (struct text){0};
+    }
+    return (struct text){0};
+}
+
+bool command_decode_leg(struct codec *codec, struct bytes map, struct arena *arena,
+                        struct command *out, struct text *key, char problem[static PROBLEM_SIZE])
+{
+    struct text type = type_of_leg(map);
+    enum command_type parsed;
+
+    *out = (struct command){0};
+    *key = (struct text){0};
+    if (!command_type_parse(type, &parsed))
+        return problem_set(problem, PROBLEM_SIZE, "type: '%.*s' is not a command",
+                           TEXT_ARGS(problem_quote(type)));
+    if (!command_changes(parsed) || parsed == COMMAND_BATCH)
+        return problem_set(problem, PROBLEM_SIZE, "type: %s cannot be part of a batch",
+                           command_word(parsed));
+    *out = (struct command){.type = parsed};
+    struct decoding decoding = {.codec = codec,
+                                .type = parsed,
+                                .rest = map,
+                                .arena = arena,
+                                .out = out,
+                                .problem = problem,
+                                .leg_key = key};
+    if (!read_command(&decoding)) return false;
+    return key->length > 0 || problem_set(problem, PROBLEM_SIZE, "idempotency_key: missing");
 }
 
 /* A decimal amount as it was sent: "12.34" again. */
@@ -365,7 +461,7 @@ static bool is_absent(enum key key, const struct command *command)
     case TYPE_BOOL:
         return !command->dry_run;
     case TYPE_NOT:
-        return !command->keeps_rest;
+        return key == KEY_ATOMIC ? !command->independent : !command->keeps_rest;
     case TYPE_SEQ:
         return !conditions->has_if_seq;
     case TYPE_TIME:
@@ -379,6 +475,7 @@ static bool is_absent(enum key key, const struct command *command)
     case TYPE_ASSET:
     case TYPE_METADATA: /* left out by pack.h when empty */
     case TYPE_UUID:
+    case TYPE_LEGS:
         break;
     }
     return false;
@@ -402,7 +499,8 @@ static void write_key(struct pack_map *map, enum key key, const struct command *
         write_amount(map, name, source);
         return;
     case TYPE_METADATA:
-        pack_raw(map, name, command->metadata);
+    case TYPE_LEGS:
+        pack_raw(map, name, *(const struct bytes *)source);
         return;
     case TYPE_UUID:
         pack_uuid(map, name, &command->transaction);

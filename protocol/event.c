@@ -28,6 +28,22 @@ const char *event_word(enum event_type type)
     return words[type];
 }
 
+enum event_type event_type_of(enum command_type type)
+{
+    static const enum event_type types[COMMANDS_COUNT] = {
+        [COMMAND_OPEN_ACCOUNT] = EVENT_ACCOUNT_OPENED,
+        [COMMAND_HOLD] = EVENT_HOLD_PLACED,
+        [COMMAND_RELEASE] = EVENT_HOLD_RELEASED,
+        [COMMAND_EXPIRE_HOLD] = EVENT_HOLD_EXPIRED,
+        [COMMAND_FREEZE_ACCOUNT] = EVENT_ACCOUNT_FROZEN,
+        [COMMAND_UNFREEZE_ACCOUNT] = EVENT_ACCOUNT_UNFROZEN,
+        [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
+    };
+    _Static_assert(EVENT_TRANSACTION_CREATED == 0, "of all that are not said above");
+
+    return types[type];
+}
+
 static void pack_balance(struct pack_map *map, const struct event *event)
 {
     int64_t available;
@@ -40,10 +56,11 @@ static void pack_balance(struct pack_map *map, const struct event *event)
     pack_int(map, "seq", event->seq);
 }
 
-static void pack_event(struct writer *writer, const struct event *event)
+void event_pack(struct writer *writer, const struct event *event)
 {
     struct pack_map map = pack_map_open(writer, EVENT_FIELDS);
 
+    if (event->type == EVENT_COMMAND_REJECTED) assert(event->result != RESULT_APPLIED);
     pack_text(&map, "event_type", text_of(event_word(event->type)));
     pack_uuid(&map, "transaction", &event->transaction);
     pack_text(&map, "type", text_of(command_word(event->command)));
@@ -78,8 +95,7 @@ bool event_encode(struct codec *codec, const struct event *event, enum encoding 
     struct writer writer = writer_in(arena);
 
     (void)codec;
-    if (event->type == EVENT_COMMAND_REJECTED) assert(event->result != RESULT_APPLIED);
-    pack_event(&writer, event);
+    event_pack(&writer, event);
     if (!writer_keep(&writer, arena, out)) return false;
     return encoding == ENCODING_MSGPACK || msgpack_to_json(*out, arena, out);
 }
@@ -147,10 +163,8 @@ static bool take_balance(const struct parts *parts, struct event *out,
     return true;
 }
 
-bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding,
-                  struct arena *arena, struct event *out, char problem[static PROBLEM_SIZE])
+bool event_unpack(struct bytes map, struct event *out, char problem[static PROBLEM_SIZE])
 {
-    struct bytes map;
     struct parts parts = {0};
     struct text message;
     int64_t code;
@@ -183,11 +197,19 @@ bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding
         {.name = "expires_at", .type = FIELD_TIME, .target = &out->expires_us},
         {.name = "frozen", .type = FIELD_TEXT, .target = &parts.frozen},
     };
-    if (!unpack_body(codec, body, encoding, arena, &map, problem)) return false;
     if (!unpack_fields(map, fields, EVENT_FIELDS, problem)) return false;
     parts.has_balance = fields[0].present;
     parts.has_held = fields[1].present;
     parts.has_available = fields[2].present;
     parts.has_seq = fields[3].present;
     return take_words(&parts, out, problem) && take_balance(&parts, out, problem);
+}
+
+bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding,
+                  struct arena *arena, struct event *out, char problem[static PROBLEM_SIZE])
+{
+    struct bytes map;
+
+    return unpack_body(codec, body, encoding, arena, &map, problem) &&
+           event_unpack(map, out, problem);
 }

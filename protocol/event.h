@@ -51,6 +51,17 @@ struct event {
 };
 
 const char *event_word(enum event_type type); /* also the routing key */
+/* What is told when a command of this type was applied; EVENT_TRANSACTION_CREATED where money
+ * moves.
+ */
+enum event_type event_type_of(enum command_type type);
+
+/* The event's map alone, into and out of the bytes of a message: see event_list.h. `map` is guarded
+ * msgpack. */
+void event_pack(struct writer *writer, const struct event *event);
+MUST_CHECK bool event_unpack(struct bytes map, struct event *out,
+                             char problem[static PROBLEM_SIZE]);
+
 MUST_CHECK bool event_encode(struct codec *codec, const struct event *event, enum encoding encoding,
                              struct arena *arena, struct bytes *out);
 MUST_CHECK bool event_decode(struct codec *codec, struct bytes body, enum encoding encoding,

@@ -5,7 +5,7 @@
  * keeps these digests for ever: the order and form of the parts below may never change, only new
  * parts may be added, and only where they are hashed for the commands that carry them.
  */
-#include "protocol/command.h"
+#include "protocol/fingerprint.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
@@ -121,6 +121,21 @@ struct uuid command_fingerprint(const struct command *command)
         digest_add_number(command->direction);
     }
     digest_add_conditions(command);
+    return digest_end();
+}
+
+struct uuid batch_fingerprint(const struct command *batch, const struct uuid *legs,
+                              const struct text *keys, uint32_t count)
+{
+    digest_begin();
+    digest_add_number(command_number(batch->type));
+    digest_add_number(batch->independent);
+    digest_add_number(count);
+    for (uint32_t i = 0; i < count; i++) {
+        digest_add_text(keys[i]);
+        digest_add(legs[i].bytes, sizeof legs[i].bytes);
+    }
+    digest_add_conditions(batch);
     return digest_end();
 }
 

@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-enum { REPLY_FIELDS = 13, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 9 };
+enum { REPLY_FIELDS = 15, LEG_FIELDS = 6, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 9 };
 enum { DETAILS_FIELDS = 17, DETAILS_AT_ONCE = 14, CODE_CREATED = 201, BALANCES_MAX = 2 };
 
 _Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
@@ -103,23 +103,51 @@ static void pack_details(struct writer *writer, const struct transaction_view *v
     pack_map_close(&map);
 }
 
+static void pack_result(struct pack_map *map, const struct reply *reply)
+{
+    bool created = reply->result == RESULT_APPLIED && reply->created;
+
+    pack_text(map, "status", text_of(status_word(result_status(reply->result))));
+    pack_int(map, "code", created ? CODE_CREATED : result_code(reply->result));
+    pack_text(map, "error", text_of(result_word(reply->result)));
+}
+
+static void pack_balances(struct writer *writer, struct pack_map *map, const struct reply *reply)
+{
+    assert(reply->balances_count <= BALANCES_MAX);
+    if (reply->has_transaction) pack_uuid(map, "transaction", &reply->transaction);
+    if (reply->balances_count == 0) return;
+    pack_key(map, "balances");
+    pack_array_value(writer, reply->balances_count);
+    for (uint32_t i = 0; i < reply->balances_count; i++) pack_balance(writer, &reply->balances[i]);
+}
+
+/* What a leg has in common with its batch is told once, there. */
+static void pack_legs(struct writer *writer, const struct reply *reply)
+{
+    pack_array_value(writer, reply->legs_count);
+    for (uint32_t i = 0; i < reply->legs_count; i++) {
+        const struct reply *leg = reply->legs[i].reply;
+        struct pack_map map = pack_map_open(writer, LEG_FIELDS);
+        pack_text(&map, "idempotency_key", reply->legs[i].key);
+        pack_result(&map, leg);
+        pack_balances(writer, &map, leg);
+        pack_map_close(&map);
+    }
+}
+
 static void pack_reply(struct writer *writer, const struct reply *reply)
 {
     struct pack_map map = pack_map_open(writer, REPLY_FIELDS);
-    bool created = reply->result == RESULT_APPLIED && reply->created;
 
-    assert(reply->balances_count <= BALANCES_MAX);
-    pack_text(&map, "status", text_of(status_word(result_status(reply->result))));
-    pack_int(&map, "code", created ? CODE_CREATED : result_code(reply->result));
-    pack_text(&map, "error", text_of(result_word(reply->result)));
+    pack_result(&map, reply);
     pack_text(&map, "message",
               reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
-    if (reply->has_transaction) pack_uuid(&map, "transaction", &reply->transaction);
-    if (reply->balances_count > 0) {
-        pack_key(&map, "balances");
-        pack_array_value(writer, reply->balances_count);
-        for (uint32_t i = 0; i < reply->balances_count; i++)
-            pack_balance(writer, &reply->balances[i]);
+    pack_balances(writer, &map, reply);
+    if (reply->has_failed_leg) pack_int(&map, "failed", reply->failed_leg);
+    if (reply->legs_count > 0) {
+        pack_key(&map, "results");
+        pack_legs(writer, reply);
     }
     if (reply->user != NULL) {
         pack_key(&map, "user");
@@ -306,8 +334,56 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
 
 /* The maps within the reply; an empty one is absent. */
 struct parts {
-    struct bytes balances, user, account, details;
+    struct bytes balances, user, account, details, results;
 };
+
+static bool take_result(struct text status_text, struct text error, enum result *out,
+                        char problem[static PROBLEM_SIZE]);
+
+static bool take_leg(struct bytes map, struct text *key, struct reply *out,
+                     char problem[static PROBLEM_SIZE])
+{
+    struct text status = {0}, error = {0};
+    struct bytes balances = {0};
+    int64_t code = 0;
+    struct field fields[LEG_FIELDS] = {
+        {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction},
+        {.name = "idempotency_key", .type = FIELD_TEXT, .target = key, .required = true},
+        {.name = "status", .type = FIELD_TEXT, .target = &status, .required = true},
+        {.name = "code", .type = FIELD_INT, .target = &code, .required = true},
+        {.name = "error", .type = FIELD_TEXT, .target = &error},
+        {.name = "balances", .type = FIELD_ARRAY, .target = &balances},
+    };
+
+    *out = (struct reply){.result = RESULT_APPLIED};
+    if (!unpack_fields(map, fields, LEG_FIELDS, problem)) return false;
+    if (!take_result(status, error, &out->result, problem)) return false;
+    out->has_transaction = fields[0].present;
+    out->created = out->result == RESULT_APPLIED && code == CODE_CREATED;
+    return balances.size == 0 || take_balances(balances, out, problem);
+}
+
+static bool take_legs(struct bytes array, struct arena *arena, struct reply *out,
+                      char problem[static PROBLEM_SIZE])
+{
+    struct value head;
+    struct bytes element;
+
+    if (!value_read(&array, &head) || head.count > LEGS_MAX)
+        return problem_set(problem, PROBLEM_SIZE, "results: must be at most %d", LEGS_MAX);
+    struct leg_view *legs = arena_take(arena, (head.count + 1U) * sizeof *legs);
+    struct reply *replies = arena_take(arena, (head.count + 1U) * sizeof *replies);
+    if (legs == NULL || replies == NULL)
+        return problem_set(problem, PROBLEM_SIZE, "results: no memory is left");
+    for (uint32_t i = 0; i < head.count; i++) {
+        legs[i] = (struct leg_view){.reply = &replies[i]};
+        if (!value_take(&array, &element) || !take_leg(element, &legs[i].key, &replies[i], problem))
+            return unpack_problem_in("results", problem);
+    }
+    out->legs = legs;
+    out->legs_count = head.count;
+    return true;
+}
 
 static bool take_parts(const struct parts *parts, struct arena *arena, struct reply *out,
                        char problem[static PROBLEM_SIZE])
@@ -317,6 +393,7 @@ static bool take_parts(const struct parts *parts, struct arena *arena, struct re
         return unpack_problem_in("user", problem);
     if (parts->account.size > 0 && !take_account(parts->account, arena, out, problem))
         return unpack_problem_in("account", problem);
+    if (parts->results.size > 0 && !take_legs(parts->results, arena, out, problem)) return false;
     if (parts->details.size > 0 && !take_details(parts->details, arena, out, problem))
         return unpack_problem_in("details", problem);
     return true;
@@ -344,12 +421,14 @@ bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding
 {
     struct bytes map;
     struct text status = {0}, error = {0};
-    int64_t code = 0;
+    int64_t code = 0, failed = 0;
     struct parts parts = {0};
 
     *out = (struct reply){.result = RESULT_APPLIED};
     struct field fields[REPLY_FIELDS] = {
         {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction},
+        {.name = "failed", .type = FIELD_INT, .target = &failed},
+        {.name = "results", .type = FIELD_ARRAY, .target = &parts.results},
         {.name = "status", .type = FIELD_TEXT, .target = &status, .required = true},
         {.name = "code", .type = FIELD_INT, .target = &code, .required = true},
         {.name = "error", .type = FIELD_TEXT, .target = &error},
@@ -367,6 +446,10 @@ bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding
     if (!unpack_fields(map, fields, REPLY_FIELDS, problem)) return false;
     if (!take_result(status, error, &out->result, problem)) return false;
     out->has_transaction = fields[0].present;
+    out->has_failed_leg = fields[1].present;
+    if (failed < 0 || failed >= LEGS_MAX)
+        return problem_set(problem, PROBLEM_SIZE, "failed: must be 0 to %d", LEGS_MAX - 1);
+    out->failed_leg = (uint32_t)failed;
     out->created = out->result == RESULT_APPLIED && code == CODE_CREATED;
     return take_parts(&parts, arena, out, problem);
 }

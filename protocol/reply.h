@@ -49,6 +49,12 @@ struct transaction_view {
     int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
 };
 
+struct reply;
+struct leg_view {
+    struct text key;
+    const struct reply *reply; /* its result, transaction, balances, replayed */
+};
+
 struct reply {
     enum result result;
     bool created;        /* applied with 201 instead of 200 */
@@ -63,7 +69,11 @@ struct reply {
     int64_t timestamp_us;
     struct uuid trace_id; /* of the command that was first decided */
     bool replayed;
-    bool dry_run; /* nothing was done */
+    bool dry_run;                /* nothing was done */
+    const struct leg_view *legs; /* of a batch, in its order; none when it was refused as a whole */
+    uint32_t legs_count;
+    bool has_failed_leg; /* an atomic batch was refused because of this one, from 0 */
+    uint32_t failed_leg;
 };
 
 /* False only when the arena is full. */

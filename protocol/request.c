@@ -8,7 +8,11 @@
  */
 #include "protocol/request.h"
 
+#include "protocol/fingerprint.h"
+#include "protocol/value.h"
+
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_storable(struct text text)
@@ -128,6 +132,82 @@ static bool check_body(struct request *out, struct codec *codec, struct arena *a
     out->fault = RESULT_MALFORMED;
     return false;
 }
+
+/* --- the legs of a batch ----------------------------------------------------------------- */
+
+static bool refuse_leg(struct request *batch, uint32_t i, const char *reason)
+{
+    batch->fault = RESULT_MALFORMED;
+    return problem_set(batch->problem, PROBLEM_SIZE, "commands[%u]: %s", i, reason);
+}
+
+static bool decode_leg(struct codec *codec, struct arena *arena, struct request *batch, uint32_t i,
+                       struct bytes map, struct request *leg)
+{
+    char problem[PROBLEM_SIZE];
+
+    *leg = (struct request){.trace = batch->trace,
+                            .encoding = batch->encoding,
+                            .fault = RESULT_APPLIED,
+                            .has_type = true,
+                            .has_key = true,
+                            .caller = batch->caller,
+                            .deadline_us = batch->deadline_us};
+    if (!command_decode_leg(codec, map, arena, &leg->command, &leg->key, problem))
+        return refuse_leg(batch, i, problem);
+    if (leg->key.length > KEY_LENGTH_MAX || !is_storable(leg->key))
+        return refuse_leg(batch, i,
+                          "idempotency_key: must be 1 to 128 bytes of UTF-8 text without NUL");
+    leg->command.dry_run = batch->command.dry_run;
+    leg->key_digest = idempotency_digest(leg->caller, leg->key);
+    leg->fingerprint = command_fingerprint(&leg->command);
+    return true;
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+    return uuid_compare(a, b);
+}
+
+/* Each key once, and none of them the batch's own. */
+static bool check_leg_keys(struct request *batch, const struct request *legs, uint32_t count,
+                           struct uuid *digests)
+{
+    for (uint32_t i = 0; i < count; i++) digests[i] = legs[i].key_digest;
+    digests[count] = batch->key_digest;
+    qsort(digests, count + 1U, sizeof *digests, compare_digests);
+    for (uint32_t i = 0; i < count; i++)
+        if (uuid_compare(&digests[i], &digests[i + 1]) == 0)
+            return refuse(batch, RESULT_MALFORMED, "commands",
+                          "an idempotency key is given twice, or is the batch's own");
+    return true;
+}
+
+bool request_decode_legs(struct codec *codec, struct arena *arena, struct request *out,
+                         struct request *legs)
+{
+    struct bytes rest = out->command.legs, map;
+    uint32_t count = out->command.legs_count;
+    struct uuid *digests = arena_take(arena, (count + 1U) * sizeof *digests);
+    struct text *keys = arena_take(arena, count * sizeof *keys);
+    struct value head;
+
+    assert(out->command.type == COMMAND_BATCH);
+    if (digests == NULL || keys == NULL)
+        return refuse(out, RESULT_MALFORMED, "commands", "too many for one batch");
+    if (!value_read(&rest, &head)) return refuse_leg(out, 0, "cut short");
+    for (uint32_t i = 0; i < count; i++) {
+        if (!value_take(&rest, &map)) return refuse_leg(out, i, "cut short");
+        if (!decode_leg(codec, arena, out, i, map, &legs[i])) return false;
+        keys[i] = legs[i].key;
+    }
+    if (!check_leg_keys(out, legs, count, digests)) return false;
+    for (uint32_t i = 0; i < count; i++) digests[i] = legs[i].fingerprint;
+    out->fingerprint = batch_fingerprint(&out->command, digests, keys, count);
+    return true;
+}
+
+/* --- all of it --------------------------------------------------------------------------- */
 
 void request_decode(struct codec *codec, const struct incoming *incoming,
                     const uint8_t random[static TRACE_RANDOM_SIZE], struct arena *arena,

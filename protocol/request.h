@@ -37,6 +37,12 @@ struct request {
     struct command command;  /* with a fault at most its type, see has_type */
 };
 
+/* Of a batch request_decode leaves the legs: this reads them into `legs`, with room for
+ * out->command.legs_count. They share the batch's trace, caller and deadline, and nobody waits for
+ * their replies. False when one is wrong: then the batch's fault says which. */
+MUST_CHECK bool request_decode_legs(struct codec *codec, struct arena *arena, struct request *out,
+                                    struct request *legs);
+
 void request_decode(struct codec *codec, const struct incoming *incoming,
                     const uint8_t random[static TRACE_RANDOM_SIZE], struct arena *arena,
                     struct request *out);

@@ -9,6 +9,7 @@
 
 #include "ledger/store_pg.h"
 #include "outbox/compose.h"
+#include "protocol/fingerprint.h"
 #include "tests/outbox.h"
 
 enum { STORE_ARENA_SIZE = 64 << 20 };
@@ -19,8 +20,8 @@ struct bench { /* one worker */
     struct codec *codec;
     struct arena arena;
     struct batch batch;
-    struct work works[BATCH_COMMANDS_MAX];
-    struct request requests[BATCH_COMMANDS_MAX];
+    struct work works[BATCH_WORKS_MAX];
+    struct request requests[BATCH_WORKS_MAX];
     struct outbox_row rows[OUTBOX_ROWS_MAX];
     struct names names;
     enum encoding event_encoding;
@@ -70,7 +71,7 @@ static inline struct work *batch_add(struct bench *bench, const char *key, struc
     uint32_t at = bench->batch.works_count++;
     struct request *request = &bench->requests[at];
 
-    assert_in_range(at, 0, BATCH_COMMANDS_MAX - 1);
+    assert_in_range(at, 0, BATCH_WORKS_MAX - 1);
     *request = (struct request){.fault = RESULT_APPLIED,
                                 .caller = TEXT_LITERAL("tests"),
                                 .key = text_of(key),
@@ -82,6 +83,10 @@ static inline struct work *batch_add(struct bench *bench, const char *key, struc
     bench->works[at] = (struct work){.request = request, .id = uuid_random()};
     return &bench->works[at];
 }
+
+/* A batch and its legs, as request_decode_legs would make them: their keys are <key>/<n>. */
+static inline struct work *batch_add_legs(struct bench *bench, const char *key, bool independent,
+                                          const struct command *commands, uint32_t count);
 
 /* A text of the batch. */
 static inline const char *batch_text(struct bench *bench, const char *format, ...)
@@ -97,6 +102,28 @@ static inline const char *batch_text(struct bench *bench, const char *format, ..
     struct bytes kept = arena_copy(&bench->arena, text, (size_t)length + 1);
     assert_non_null(kept.data);
     return (const char *)kept.data;
+}
+
+static inline struct work *batch_add_legs(struct bench *bench, const char *key, bool independent,
+                                          const struct command *commands, uint32_t count)
+{
+    struct command command = {
+        .type = COMMAND_BATCH, .independent = independent, .legs_count = count};
+    struct work *parent = batch_add(bench, key, command);
+    struct uuid fingerprints[LEGS_MAX];
+    struct text keys[LEGS_MAX];
+
+    assert_in_range(count, 1, LEGS_MAX);
+    parent->legs_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct work *leg = batch_add(bench, batch_text(bench, "%s/%u", key, i), commands[i]);
+        leg->is_leg = true;
+        fingerprints[i] = leg->request->fingerprint;
+        keys[i] = leg->request->key;
+    }
+    bench->requests[parent - bench->works].fingerprint =
+        batch_fingerprint(&command, fingerprints, keys, count);
+    return parent;
 }
 
 static inline struct command open_account(const char *account, const char *user, const char *asset)

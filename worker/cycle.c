@@ -8,6 +8,7 @@
 
 #include "base/broken.h"
 #include "base/clock.h"
+#include "protocol/fingerprint.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -42,8 +43,10 @@ struct cycle {
     bool suspected;          /* that part is one suspect */
     struct uuid suspect;
     struct delivery deliveries[BATCH_COMMANDS_MAX];
-    struct request requests[BATCH_COMMANDS_MAX];
-    struct work works[BATCH_COMMANDS_MAX];
+    uint32_t works_at[BATCH_COMMANDS_MAX + 1]; /* of a prepared delivery: its first work; up to and
+                                                  with the end of the part */
+    struct request requests[BATCH_WORKS_MAX];
+    struct work works[BATCH_WORKS_MAX];
     struct outbox_row rows[OUTBOX_ROWS_MAX];
 };
 
@@ -86,10 +89,15 @@ void cycle_drop(struct cycle *cycle)
     cycle->prepared = 0;
 }
 
+/* Deliveries of the part that is prepared. */
 static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
 {
-    return (struct batch){
-        .arena = &cycle->scratch, .works = &cycle->works[from], .works_count = count};
+    uint32_t at = cycle->works_at[from];
+
+    assert(from + count <= cycle->prepared);
+    return (struct batch){.arena = &cycle->scratch,
+                          .works = &cycle->works[at],
+                          .works_count = cycle->works_at[from + count] - at};
 }
 
 /* --- taking what has arrived ------------------------------------------------------------- */
@@ -150,11 +158,59 @@ static bool is_suspect(const struct cycle *cycle, uint32_t i, struct properties 
            properties->delivery_count >= SUSPECT_DELIVERIES;
 }
 
-/* unread: its body has killed enough processes. */
-static void prepare_one(struct cycle *cycle, uint32_t i, bool unread)
+static void make_work(struct cycle *cycle, uint32_t at, const uint8_t random[UUID_RANDOM_SIZE])
+{
+    const struct request *request = &cycle->requests[at];
+
+    cycle->works[at] =
+        (struct work){.request = request,
+                      .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random),
+                      .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
+}
+
+/* The legs follow their batch. Of one that is wrong there are none. */
+static uint32_t make_legs(struct cycle *cycle, uint32_t at)
+{
+    struct request *request = &cycle->requests[at];
+    uint8_t random[UUID_RANDOM_SIZE];
+    uint32_t count = request->command.legs_count;
+
+    if (request->fault != RESULT_APPLIED || count == 0) return 0;
+    if (!request_decode_legs(cycle->codec, &cycle->scratch, request, request + 1)) return 0;
+    for (uint32_t i = 1; i <= count; i++) {
+        random_bytes(random, sizeof random);
+        make_work(cycle, at + i, random);
+        cycle->works[at + i].is_leg = true;
+    }
+    return count;
+}
+
+/* The i-th message of a part. unread: its body has killed enough processes. False when it has more
+ * legs than are left room for; the first of a part always fits. */
+static bool prepare_message(struct cycle *cycle, uint32_t i, const struct incoming *incoming,
+                            bool unread)
+{
+    uint32_t at = cycle->works_at[i], legs;
+    uint8_t random[TRACE_RANDOM_SIZE + UUID_RANDOM_SIZE];
+
+    if (at == BATCH_WORKS_MAX) return false;
+    struct request *request = &cycle->requests[at];
+    random_bytes(random, sizeof random);
+    if (unread)
+        request_set_aside(incoming, RESULT_CRASHED_WORKER, random, request);
+    else
+        request_decode(cycle->codec, incoming, random, &cycle->scratch, request);
+    if (request->command.legs_count > BATCH_WORKS_MAX - at - 1) return false;
+    legs = make_legs(cycle, at);
+    make_work(cycle, at, random + TRACE_RANDOM_SIZE);
+    cycle->works[at].legs_count = legs;
+    cycle->works_at[i + 1] = at + 1 + legs;
+    return true;
+}
+
+static bool prepare_one(struct cycle *cycle, uint32_t i, bool unread)
 {
     const struct delivery *delivery = &cycle->deliveries[i];
-    struct request *request = &cycle->requests[i];
     struct incoming incoming = {.exchange = delivery->exchange,
                                 .routing_key = delivery->routing_key,
                                 .queue = text_of(cycle->names->shard[delivery->queue]),
@@ -163,19 +219,10 @@ static void prepare_one(struct cycle *cycle, uint32_t i, bool unread)
                                 .body_size = delivery->body_size,
                                 .oversized = delivery->oversized,
                                 .redelivered = delivery->redelivered};
-    uint8_t random[TRACE_RANDOM_SIZE + UUID_RANDOM_SIZE];
 
     assert(delivery->queue < cycle->names->shards);
-    random_bytes(random, sizeof random);
     if (BROKEN("killed_by_a_message") && !unread) broken_die_of(incoming.body);
-    if (unread)
-        request_set_aside(&incoming, RESULT_CRASHED_WORKER, random, request);
-    else
-        request_decode(cycle->codec, &incoming, random, &cycle->scratch, request);
-    cycle->works[i] =
-        (struct work){.request = request,
-                      .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random + TRACE_RANDOM_SIZE),
-                      .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
+    return prepare_message(cycle, i, &incoming, unread);
 }
 
 /* Noted before it is touched, so that the note outlives what touching it may do. */
@@ -187,7 +234,8 @@ static bool prepare_suspect(struct cycle *cycle, const struct properties *proper
     cycle->suspect = message_digest(properties->message_id, properties->correlation_id,
                                     cycle->deliveries[i].body);
     if (!cycle->io->suspect(cycle->io->context, &cycle->suspect, &times, err)) return false;
-    prepare_one(cycle, i, times > cycle->crash_limit);
+    bool fits = prepare_one(cycle, i, times > cycle->crash_limit);
+    assert(fits);
     cycle->prepared = i + 1;
     return true;
 }
@@ -197,8 +245,9 @@ static void prepare_until_suspect(struct cycle *cycle)
     struct properties ignored;
     uint32_t i = cycle->settled;
 
-    do prepare_one(cycle, i++, false);
-    while (i < cycle->count && !is_suspect(cycle, i, &ignored));
+    bool fits = prepare_one(cycle, i++, false);
+    assert(fits);
+    while (i < cycle->count && !is_suspect(cycle, i, &ignored) && prepare_one(cycle, i, false)) i++;
     cycle->prepared = i;
 }
 
@@ -231,6 +280,7 @@ static bool prepare(struct cycle *cycle, struct err *err)
     struct properties properties;
 
     arena_reset(&cycle->scratch);
+    cycle->works_at[cycle->settled] = 0;
     cycle->suspected = is_suspect(cycle, cycle->settled, &properties);
     if (!cycle->suspected)
         prepare_until_suspect(cycle);
@@ -245,7 +295,7 @@ static bool prepare(struct cycle *cycle, struct err *err)
 static bool owes_nothing(const struct batch *batch)
 {
     for (uint32_t i = 0; i < batch->works_count; i++)
-        if (!batch->works[i].answered) return false;
+        if (!batch->works[i].answered) return false; /* a leg never is: nor is its batch */
     return true;
 }
 
@@ -264,9 +314,10 @@ static bool commit(struct cycle *cycle, struct batch *batch, struct err *err)
 
 /* Everything in this range has committed. An oversized message is given back to the broker, which
  * moves the original to the dead letters: its body never was in this process. */
-static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, struct err *err)
+static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, uint32_t count,
+                   struct err *err)
 {
-    uint32_t end = from + batch->works_count;
+    uint32_t end = from + count;
 
     for (uint32_t i = from; i < end; i++)
         if (cycle->deliveries[i].oversized &&
@@ -290,7 +341,7 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
     assert(count > 0);
     cycle->scratch.used = cycle->decoded;
     ledger_forget(&batch);
-    if (commit(cycle, &batch, err)) return settle(cycle, &batch, from, err);
+    if (commit(cycle, &batch, err)) return settle(cycle, &batch, from, count, err);
     cycle->io->abandon(cycle->io->context);
     if (err->kind != ERR_REJECT) return false;
 
@@ -331,4 +382,40 @@ bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct e
     *taken = cycle->count;
     cycle_drop(cycle);
     return true;
+}
+
+/* --- what no queue brought --------------------------------------------------------------- */
+
+static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct err *err)
+{
+    struct batch batch = batch_of(cycle, from, count);
+
+    cycle->scratch.used = cycle->decoded;
+    ledger_forget(&batch);
+    if (commit(cycle, &batch, err)) {
+        cycle->io->report(cycle->io->context, &batch);
+        return true;
+    }
+    cycle->io->abandon(cycle->io->context);
+    if (err->kind != ERR_REJECT || count == 1) return false;
+    return decide(cycle, from, count / 2, err) &&
+           decide(cycle, from + count / 2, count - count / 2, err);
+}
+
+bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count,
+                  struct err *err)
+{
+    bool ok = true;
+
+    assert(!cycle_holds(cycle));
+    cycle_drop(cycle);
+    arena_reset(&cycle->scratch);
+    cycle->works_at[0] = 0;
+    while (cycle->prepared < count &&
+           prepare_message(cycle, cycle->prepared, &incoming[cycle->prepared], false))
+        cycle->prepared++;
+    cycle->decoded = cycle->scratch.used;
+    if (cycle->prepared > 0) ok = decide(cycle, 0, cycle->prepared, err);
+    cycle_drop(cycle);
+    return ok;
 }

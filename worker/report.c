@@ -127,6 +127,7 @@ void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_u
         const struct work *work = &batch->works[i];
         const struct request *request = work->request;
         uint32_t type = request->has_type ? request->command.type : NO_TYPE;
+        if (work->origin == ORIGIN_SKIPPED) continue;
         metric_add(state.commands[type][work->reply.result], 1);
         metric_observe(state.batch_seconds, seconds);
         if (work->reply.replayed) metric_add(state.repeats, 1);

@@ -18,10 +18,14 @@ COMMENT ON COLUMN hold.remaining IS '0: it was captured, released or has expired
 -- The hold that a capture, release or expiry is about; the transaction that a reversal undoes. One of them
 -- settles it: two that race for it meet in the unique index, whatever the code thinks.
 ALTER TABLE journal ADD COLUMN refers uuid, ADD COLUMN settles boolean;
+-- Of a command that came in a batch: which one, and its place in it, from 0. Of an atomic batch that was
+-- refused: which leg was the reason.
+ALTER TABLE journal ADD COLUMN batch uuid, ADD COLUMN leg smallint;
 CREATE UNIQUE INDEX journal_settles ON journal (refers) WHERE settles;
 CREATE INDEX journal_refers ON journal (refers) WHERE refers IS NOT NULL;
 COMMENT ON COLUMN journal.command IS '1 open_account, 2 deposit, 3 withdraw, 4 transfer, 5 hold, 6 capture,'
-    ' 7 release, 8 expire_hold, 9 reverse, 10 freeze_account, 11 unfreeze_account, 12 close_account';
+    ' 7 release, 8 expire_hold, 9 reverse, 10 freeze_account, 11 unfreeze_account, 12 close_account,'
+    ' 13 batch';
 
 -- A side whose sequence number is known is that of a user account.
 ALTER TABLE journal DROP CONSTRAINT journal_movement;
@@ -30,6 +34,7 @@ ALTER TABLE journal ADD CONSTRAINT journal_movement CHECK (
          WHEN command IN (2, 3, 4, 6, 9) THEN amount IS NOT NULL AND debit <> credit
          WHEN command = 5 THEN amount IS NOT NULL AND debit_seq IS NOT NULL AND credit IS NULL
          WHEN command IN (7, 8) THEN amount IS NOT NULL AND debit IS NULL AND credit_seq IS NOT NULL
+         WHEN command = 13 THEN amount IS NULL AND debit IS NULL AND credit IS NULL
          WHEN command = 1 THEN amount IS NULL AND debit IS NULL AND credit IS NOT NULL
          ELSE amount IS NULL AND debit IS NULL AND credit_seq IS NOT NULL END
     AND ((command IN (6, 7, 8, 9) AND result IS NULL) = (refers IS NOT NULL))

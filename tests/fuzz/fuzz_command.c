@@ -3,6 +3,7 @@
  * byte says type and encoding: 2 * type, plus 1 for JSON.
  */
 #include "protocol/command.h"
+#include "protocol/fingerprint.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_encoding(const struct command *command, enum encoding encoding)

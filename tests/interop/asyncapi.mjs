@@ -130,6 +130,7 @@ function messageFor(messages, value, heading) {
   if (value.event_type) return byName(value.event_type);
   if (!value.status) return byName(heading);
   if (value.error) return messages.refusal;
+  if (value.results) return messages.results;
   if (value.user) return messages.user;
   if (value.account) return messages.account;
   if (value.details) return messages.transaction;
@@ -159,7 +160,8 @@ function checkEncoded(messages) {
 }
 
 const commands = tableOf('protocol/command.h', 'COMMANDS').map(([, word]) => word);
-const events = tableOf('protocol/event.h', 'EVENTS').map(([, word]) => word);
+const [, listWord] = read('protocol/event_list.h').match(/#define EVENT_LIST_WORD "([^"]*)"/);
+const events = [...tableOf('protocol/event.h', 'EVENTS').map(([, word]) => word), listWord];
 const results = tableOf('protocol/result.h', 'RESULTS')
   .map(([, status, code, word, sentence]) => ({ word, status: status.toLowerCase(), code: Number(code), sentence }))
   .filter(({ word }) => word !== '');

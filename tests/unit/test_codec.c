@@ -244,11 +244,11 @@ static void limits_are_exact(void **state)
     (void)state;
     arena_reset(&arena);
     assert_null(msgpack_problem(list_of_nils(BODY_ITEMS_MAX - 1)));
-    assert_string_equal(msgpack_problem(list_of_nils(BODY_ITEMS_MAX)), "more than 32768 values");
+    assert_string_equal(msgpack_problem(list_of_nils(BODY_ITEMS_MAX)), "more than 131072 values");
     assert_true(json_to_msgpack(codec, list_of_zeros(BODY_ITEMS_MAX - 1), &arena, &out, problem,
                                 sizeof problem));
     assert_null(msgpack_problem(out));
-    assert_string_equal(json_problem(list_of_zeros(BODY_ITEMS_MAX)), "more than 32768 values");
+    assert_string_equal(json_problem(list_of_zeros(BODY_ITEMS_MAX)), "more than 131072 values");
 
     struct bytes large = filled(BODY_SIZE_MAX + 1, ' ');
     assert_null(json_problem((struct bytes){large.data, BODY_SIZE_MAX}));

@@ -4,6 +4,7 @@
  * same.
  */
 #include "protocol/command.h"
+#include "protocol/fingerprint.h"
 #include "tests/wire.h"
 
 enum { RANDOM_COMMANDS = 10000 };
@@ -48,6 +49,11 @@ static const struct golden {
     {{.type = COMMAND_GET_TRANSACTION, .transaction = WIRE_TRANSACTION},
      WIRE_BYTES("\x81\xabtransaction\xd9\x24""019aaf11-2233-7444-8555-66778899aabb"),
      "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\"}"},
+    {{.type = COMMAND_BATCH, .independent = true, .legs = WIRE_BYTES("\x92\x80\x81\xa1""a\x01"), .legs_count = 2},
+     WIRE_BYTES("\x82\xa6""atomic\xc2\xa8""commands\x92\x80\x81\xa1""a\x01"),
+     "{\"atomic\":false,\"commands\":[{},{\"a\":1}]}"},
+    {{.type = COMMAND_BATCH, .legs = WIRE_BYTES("\x91\xc0"), .legs_count = 1},
+     WIRE_BYTES("\x81\xa8""commands\x91\xc0"), "{\"commands\":[null]}"},
 };
 
 #define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
@@ -168,6 +174,8 @@ static bool command_equal(const struct command *a, const struct command *b)
            (!command_has_target(a->type) || a->has_amount == b->has_amount) &&
            a->expires_in_s == b->expires_in_s && a->keeps_rest == b->keeps_rest &&
            a->direction == b->direction && a->dry_run == b->dry_run &&
+           a->independent == b->independent && a->legs_count == b->legs_count &&
+           wire_bytes_equal(a->legs, b->legs) &&
            a->conditions.has_if_seq == b->conditions.has_if_seq &&
            a->conditions.if_seq == b->conditions.if_seq &&
            a->conditions.has_if_balance == b->conditions.has_if_balance &&
@@ -430,6 +438,12 @@ static struct command random_command(void)
     case COMMAND_GET_TRANSACTION:
         command.transaction = wire_random_uuid();
         return command;
+    case COMMAND_BATCH: /* it has one condition alone; its legs are read elsewhere */
+        command.conditions = (struct conditions){.not_after_us = command.conditions.not_after_us};
+        command.independent = rand() % 2 == 0;
+        command.legs = (struct bytes)WIRE_BYTES("\x92\x80\x80");
+        command.legs_count = 2;
+        return command;
     case COMMANDS_COUNT:
         break;
     }
@@ -570,6 +584,7 @@ static const struct {
     {COMMAND_FREEZE_ACCOUNT,  "freeze_account",  "account", 10,  true},
     {COMMAND_UNFREEZE_ACCOUNT, "unfreeze_account", "account", 11, true},
     {COMMAND_CLOSE_ACCOUNT,   "close_account",   "account", 12,  true},
+    {COMMAND_BATCH,           "batch",           "",        13,  true},
     {COMMAND_GET_USER,        "get_user",        "user",    101, false},
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},

@@ -5,6 +5,7 @@
  * the balances are what the commands say, and no message was acknowledged before its outcome, or
  * its dead letter, had committed. And a message that kills the process, which is a longjmp here.
  */
+#include "protocol/pack.h"
 #include "tests/test.h"
 #include "worker/cycle.h"
 
@@ -18,6 +19,7 @@ enum {
     ACCOUNTS = 4,
     DEADLY = 11,
     POISON = 17,
+    POISON_LEG = 25, /* a batch of which the database refuses a leg */
     MALFORMED = 23,
     OVERSIZED = 31,
     BATCH = 16,
@@ -44,7 +46,7 @@ static struct {
     struct arena arena;
     struct codec *codec;
     struct message messages[MESSAGES];
-    struct stored journal[MESSAGES];
+    struct stored journal[3 * MESSAGES];
     uint32_t journal_count;
     int64_t balance[ACCOUNTS], seq[ACCOUNTS];
     bool open[ACCOUNTS];
@@ -58,6 +60,8 @@ static struct {
     jmp_buf dead;
 } world;
 
+static const char POISON_LEG_KEY[] = "key-25/1";
+_Static_assert(POISON_LEG == 25, "as its key says");
 static const char *const IDS[ACCOUNTS] = {"alice", "bob", "carol", "dave"};
 
 static bool fails(struct err *err)
@@ -70,6 +74,41 @@ static bool fails(struct err *err)
 }
 
 /* --- messages ---------------------------------------------------------------------------- */
+
+/* Every fifth is a batch: the command, and a deposit of 1 to the same account. */
+static bool is_batch(uint32_t i)
+{
+    return i >= ACCOUNTS && i % 5 == 0;
+}
+
+static void write_leg(struct writer *writer, const struct command *command, const char *key,
+                      uint32_t number)
+{
+    struct pack_map map = pack_map_open(writer, 4);
+    char text[32];
+
+    (void)snprintf(text, sizeof text, "%s/%u", key, number);
+    pack_text(&map, "type", text_of(command_word(command->type)));
+    pack_text(&map, "idempotency_key", text_of(text));
+    pack_text(&map, "account", command->account);
+    pack_int(&map, "amount", command->amount.value);
+    pack_map_close(&map);
+}
+
+static void wrap(struct command *command, const char *key)
+{
+    struct command second = {
+        .type = COMMAND_DEPOSIT, .account = command->account, .amount.value = 1};
+    struct writer writer = writer_in(&world.arena);
+    struct bytes legs;
+
+    pack_array_value(&writer, 2);
+    write_leg(&writer, command, key, 0);
+    write_leg(&writer, &second, key, 1);
+    assert_true(writer_keep(&writer, &world.arena, &legs));
+    *command = (struct command){
+        .type = COMMAND_BATCH, .independent = true, .legs = legs, .legs_count = 2};
+}
 
 /* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before
  * it. */
@@ -89,6 +128,7 @@ static void make_message(uint32_t i)
         command.amount = (struct amount){.value = 1 + at * 5};
     }
     (void)snprintf(message->key, sizeof message->key, "key-%u", at);
+    if (is_batch(at)) wrap(&command, message->key);
     (void)snprintf(correlation, sizeof correlation, "%u", i);
     struct properties_out out = {.content_type = TEXT_LITERAL("application/msgpack"),
                                  .type = text_of(command_word(command.type)),
@@ -236,7 +276,7 @@ static void store(const struct batch *batch, const struct outbox_row *rows, uint
         struct stored *stored = find(&work->request->key_digest);
         char number[16];
         assert_true(text_copy(work->request->properties.correlation_id, number, sizeof number));
-        world.messages[number_of(text_of(number))].committed = true;
+        if (!work->is_leg) world.messages[number_of(text_of(number))].committed = true;
         if (work->origin != ORIGIN_DECIDED) continue;
         if (stored == NULL) {
             stored = &world.journal[world.journal_count++];
@@ -264,6 +304,10 @@ static bool commit(void *context, const struct batch *batch, const struct outbox
         if (text_equal(batch->works[i].request->key, text_of(world.messages[POISON].key)) &&
             batch->works[i].origin == ORIGIN_DECIDED)
             return err_set(err, ERR_REJECT, "a row that the database refuses");
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (text_equal(batch->works[i].request->key, text_of(POISON_LEG_KEY)) &&
+            batch->works[i].origin == ORIGIN_DECIDED)
+            return err_set(err, ERR_REJECT, "a leg that the database refuses");
     bool failed = fails(err);
     if (!failed || world.fail_late) store(batch, rows, rows_count);
     return !failed;
@@ -283,7 +327,7 @@ static void lookup(void *context, struct batch *batch)
         struct work *work = &batch->works[i];
         struct stored *stored =
             work->origin == ORIGIN_NONE ? find(&work->request->key_digest) : NULL;
-        if (stored == NULL) continue;
+        if (stored == NULL || work->is_leg || work->legs_count > 0) continue;
         work->origin = ORIGIN_CACHED;
         work->reply = (struct reply){.result = stored->result, .replayed = true};
     }
@@ -383,8 +427,13 @@ static void check_balances(void)
     for (uint32_t i = ACCOUNTS; i < MESSAGES; i++) {
         int64_t amount = 1 + (int64_t)i * 5;
         if (i % 7 == 0 || i == POISON || i == MALFORMED || i == OVERSIZED) continue;
-        if (i % 3 == 0 && balance[i % ACCOUNTS] < amount) continue;
-        balance[i % ACCOUNTS] += i % 3 == 0 ? -amount : amount;
+        if (i == POISON_LEG) continue;
+        if (i % 3 != 0 || balance[i % ACCOUNTS] >= amount) {
+            balance[i % ACCOUNTS] += i % 3 == 0 ? -amount : amount;
+            seq[i % ACCOUNTS]++;
+        }
+        if (!is_batch(i)) continue;
+        balance[i % ACCOUNTS]++;
         seq[i % ACCOUNTS]++;
     }
     for (uint32_t a = 0; a < ACCOUNTS; a++) {
@@ -455,7 +504,7 @@ static void check(void)
     for (uint32_t i = 0; i < world.journal_count; i++) assert_int_equal(world.journal[i].times, 1);
     for (uint32_t i = 0; i < MESSAGES; i++) {
         const struct message *message = &world.messages[i];
-        bool dead = i == POISON || i == MALFORMED;
+        bool dead = i == POISON || i == MALFORMED || i == POISON_LEG;
         assert_true(message->replies >= 1);
         assert_int_equal(message->rejected, i == OVERSIZED);
         if (dead) assert_true(message->dead_letters >= 1);
@@ -516,7 +565,7 @@ static void a_deadly_message_takes_no_other_along(void **state)
     for (uint32_t i = 0; i < world.journal_count; i++) assert_int_equal(world.journal[i].times, 1);
     for (uint32_t i = 0; i < MESSAGES; i++) {
         const struct message *message = &world.messages[i];
-        bool dead = i == DEADLY || i == POISON || i == MALFORMED;
+        bool dead = i == DEADLY || i == POISON || i == MALFORMED || i == POISON_LEG;
         assert_int_equal(message->dead_letters, dead ? 1 : 0);
         assert_true(message->replies >= 1);
         assert_int_equal(message->notes, 0);

@@ -4,6 +4,7 @@
  * byte-equal.
  */
 #include "ledger/ledger.h"
+#include "protocol/fingerprint.h"
 #include "tests/test.h"
 
 #include <string.h>

@@ -5,6 +5,7 @@
  * and the same commands, at once, one by one or cut in between, give the same bytes as replies.
  */
 #include "ledger/ledger.h"
+#include "protocol/fingerprint.h"
 #include "tests/test.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
  * test_request.c - what a message says of itself, and the faults in their order: each row breaks
  * every later rule too, so that the precedence itself is tested.
  */
+#include "protocol/fingerprint.h"
 #include "protocol/request.h"
 #include "tests/wire.h"
 
