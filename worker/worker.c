@@ -26,6 +26,7 @@
 #include "worker/report.h"
 #include "worker/shards_pg.h"
 #include "worker/suspect_pg.h"
+#include "worker/sweep_pg.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ enum {
     WAIT_MS = 100,
     PAUSE_STEP_MS = 100,
     ROLL_UP_MOST = 1000,
+    SWEEP_ARENA_SIZE = SWEEP_MOST * 1024,
 };
 
 /* LEFT: not consumed any more, and still locked. */
@@ -50,7 +52,8 @@ struct worker {
     struct store *store;
     struct cycle *cycle;
     struct cycle_io io;
-    struct codec *codec; /* for what is kept in Redis */
+    struct codec *codec; /* for what is kept in Redis, and for commands of its own */
+    struct arena arena;  /* those commands */
     struct backoff backoff;
     bool consumer_broken;
     bool topology_applied;
@@ -180,6 +183,7 @@ static bool open_parts(struct worker *worker, struct err *err)
 
     return names_make(&worker->names, settings->prefix, settings->shards, err) &&
            codec_open(&worker->codec, err) && seen_open(&worker->seen, &seen, err) &&
+           arena_open(&worker->arena, SWEEP_ARENA_SIZE, err) &&
            answer_open(&worker->answer, &answer, err) && store_open(&worker->store, err) &&
            cycle_open(&worker->cycle, &cycle, err);
 }
@@ -223,6 +227,7 @@ void worker_close(struct worker *worker)
     answer_close(worker->answer);
     seen_close(worker->seen);
     codec_close(worker->codec);
+    arena_close(&worker->arena);
     free(worker);
 }
 
@@ -296,6 +301,28 @@ static bool leave_shards(struct worker *worker, const struct plan *plan, struct 
     return true;
 }
 
+/* Expires the holds that are due; as long as there are as many as one look finds, again soon. */
+static bool sweep(struct worker *worker, struct err *err)
+{
+    struct incoming incoming[SWEEP_MOST];
+    uint32_t count = 0;
+
+    arena_reset(&worker->arena);
+    if (!sweep_find(worker->db, worker->codec, &worker->arena, incoming, &count, err)) return false;
+    if (count == SWEEP_MOST) worker->balance_at_ms = 0;
+    worker->taken_us = clock_monotonic_us();
+    return count == 0 || cycle_decide(worker->cycle, incoming, count, err);
+}
+
+/* The owner of the first shard keeps the house. */
+static bool keep_house(struct worker *worker, struct err *err)
+{
+    uint32_t rolled = 0;
+
+    return sweep(worker, err) && store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err) &&
+           suspect_clean(worker->db, err);
+}
+
 /* Once every balance_every_ms: looks who is there, gives up what is too much, takes what is free.
  */
 static bool balance_shards(struct worker *worker, struct err *err)
@@ -319,9 +346,7 @@ static bool balance_shards(struct worker *worker, struct err *err)
         log_info("took shard %s", worker->names.shard[plan.acquire[i]]);
     }
     report_shards(own);
-    if (worker->shards[0] != SHARD_OURS) return true;
-    uint32_t rolled = 0; /* the owner of the first shard keeps the house */
-    return store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err) && suspect_clean(worker->db, err);
+    return worker->shards[0] != SHARD_OURS || keep_house(worker, err);
 }
 
 /* --- connections ------------------------------------------------------------------------- */

@@ -34,6 +34,25 @@ expect "$(ctl deposit alice 2 --key one)" status conflict code 409 error idempot
 expect "$(ctl withdraw alice 5 --key refused)" status rejected error insufficient_funds replayed true
 [[ $(balance) == 100 ]] || fail "the balance is $(balance)"
 
+echo "a batch, all or none; a hold that nobody captures"
+expect "$(ctl open-account carol --user carol --asset EUR)" status applied
+leg() { printf '{"type":"transfer","idempotency_key":"%s","from":"alice","to":"carol","amount":%s}' "$1" "$2"; }
+batch=$(ctl batch - --key b1 <<<"[$(leg b1/1 60), $(leg b1/2 50)]")
+expect "$batch" status rejected error insufficient_funds failed 1
+batch=$(ctl batch - --key b2 <<<"[$(leg b1/1 60), $(leg b1/2 40)]")
+expect "$batch" status applied code 200
+[[ $(balance) == 0 ]] || fail "the balance is $(balance)"
+expect "$(ctl batch - --key b2 <<<"[$(leg b1/1 60), $(leg b1/2 40)]")" status applied replayed true
+"$bin/ledgerctl" batch - --key b2 <<<"[$(leg b1/1 60), $(leg b1/2 40)]" | grep -q '^1 .*b1/2 .*applied$' || fail "no table of results"
+expect "$(ctl batch - --key b3 --independent <<<"[$(leg b3/1 5)]")" status applied
+hold=$(field transaction "$(ctl hold carol 0.70 --expires-in 1 --key h1)")
+expect "$(ctl get-balance carol)" balance 100 held 70 available 30
+until_true 20 "its expiry" eval '[[ $(field held "$(ctl get-balance carol)") == 0 ]]'
+expect "$(ctl capture "$hold" --key late)" status rejected error hold_expired
+back=$(printf '{"type":"transfer","idempotency_key":"b4/1","from":"carol","to":"alice","amount":100}')
+expect "$(ctl batch - --key b4 <<<"[$back]")" status applied
+[[ $(balance) == 100 ]] || fail "the balance is $(balance)"
+
 echo "without Redis"
 says worker ready 200 || fail "not ready: $(ready worker)"
 "$servers" stop "$instance" redis
