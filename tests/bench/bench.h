@@ -17,7 +17,7 @@ enum {
     BENCH_TIMEOUT_MS = 10000,
     BENCH_SETTLE_MS = 500, /* for the last acknowledgements */
     BENCH_ARENA_SIZE = 32 << 20,
-    BENCH_BODY_MAX = 1 << 16,
+    BENCH_BODY_MAX = 1 << 18, /* a list of events */
     BENCH_FETCH_MAX = 1024,
 };
 

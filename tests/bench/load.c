@@ -4,8 +4,10 @@
  *   load topology             the ledger's exchanges and queues, and quorum queues for its events
  * and replies load open N               opens N accounts and puts money into each: 2 N commands
  *   load publish N [--reply]  N deposits and withdrawals, persistent and confirmed, a window of
- * 1000 load wait N QUEUE...      takes N messages from each queue; prints when, and keeps the last
- * one of each
+ * 1000
+ *   load batch N SIZE         the same, SIZE of them in a message
+ *   load wait N QUEUE...      takes N messages from each queue, or messages that tell of N; prints
+ * when, and keeps the last one of each
  *
  * LEDGER_PREFIX chooses the ledger (or what stands in for it), BENCH_ACCOUNTS how many accounts are
  * used, BENCH_SAMPLES the folder for the samples that passthrough.c sends again.
@@ -15,6 +17,8 @@
 #include "base/publisher_amqp.h"
 #include "base/topology_amqp.h"
 #include "protocol/command.h"
+#include "protocol/event_list.h"
+#include "protocol/pack.h"
 #include "protocol/properties.h"
 #include "tests/bench/bench.h"
 
@@ -89,32 +93,64 @@ static void command_make(const struct load *load, bool opening, uint32_t n, char
     }
 }
 
-static void command_send(const struct load *load, bool opening, uint32_t n)
+static void send(const struct load *load, const char *key, struct text routing_key,
+                 const struct command *command)
 {
-    char account[ID_LENGTH_MAX + 1], key[64];
-    struct command command;
     struct message message = {.exchange = text_of(names.commands), .mandatory = true};
     uint64_t sequence;
 
-    command_make(load, opening, n, account, sizeof account, &command);
-    (void)snprintf(key, sizeof key, "%016" PRIx64 "-%08u", load->run, n);
     struct properties_out properties = {
         .content_type = text_of(encoding_content_type(ENCODING_MSGPACK)),
-        .type = text_of(command_word(command.type)),
+        .type = text_of(command_word(command->type)),
         .message_id = text_of(key),
         .correlation_id = load->reply ? text_of(key) : (struct text){0},
         .reply_to = load->reply ? text_of(BENCH_REPLIES) : (struct text){0},
         .app_id = text_of("bench")};
-    message.routing_key = command.account;
+    message.routing_key = routing_key;
     arena_reset(&arena);
     bench_check((properties_write(&properties, &arena, &message.properties) &&
-                 command_encode(load->codec, &command, ENCODING_MSGPACK, &arena, &message.body)) ||
+                 command_encode(load->codec, command, ENCODING_MSGPACK, &arena, &message.body)) ||
                     err_set(&err, ERR_FATAL, "could not make a command"),
                 &err);
     bench_check(publisher_send(load->publisher, &message, &sequence, &err), &err);
 }
 
-static void publish(uint32_t count, bool opening, bool reply)
+static void command_send(const struct load *load, bool opening, uint32_t n)
+{
+    char account[ID_LENGTH_MAX + 1], key[64];
+    struct command command;
+
+    command_make(load, opening, n, account, sizeof account, &command);
+    (void)snprintf(key, sizeof key, "%016" PRIx64 "-%08u", load->run, n);
+    send(load, key, command.account, &command);
+}
+
+/* `size` commands in one message, each with the key that it would have alone. */
+static void batch_send(const struct load *load, uint32_t first, uint32_t size)
+{
+    static uint8_t memory[BODY_SIZE_MAX];
+    struct writer writer = writer_over(memory, sizeof memory);
+    struct command batch = {.type = COMMAND_BATCH, .legs_count = size};
+    char account[ID_LENGTH_MAX + 1], key[64];
+    struct command command;
+
+    pack_array_value(&writer, size);
+    for (uint32_t n = first; n < first + size; n++) {
+        struct pack_map map = pack_map_open(&writer, 4);
+        command_make(load, false, n, account, sizeof account, &command);
+        (void)snprintf(key, sizeof key, "%016" PRIx64 "-%08u", load->run, n);
+        pack_text(&map, "type", text_of(command_word(command.type)));
+        pack_text(&map, "idempotency_key", text_of(key));
+        pack_text(&map, "account", command.account);
+        pack_int(&map, "amount", command.amount.value);
+        pack_map_close(&map);
+    }
+    batch.legs = (struct bytes){memory, (uint32_t)writer.size};
+    (void)snprintf(key, sizeof key, "%016" PRIx64 "-%08u-b", load->run, first);
+    send(load, key, text_of(key), &batch);
+}
+
+static void publish(uint32_t count, bool opening, bool reply, uint32_t batch_size)
 {
     static struct confirm confirms[WINDOW];
     struct publisher_options options = {.url = bench_env("LEDGER_AMQP_URL", NULL),
@@ -130,9 +166,13 @@ static void publish(uint32_t count, bool opening, bool reply)
     random_bytes(&load.run, sizeof load.run);
     bench_check(codec_open(&load.codec, &err), &err);
     bench_check(publisher_open(&load.publisher, &options, &err), &err);
-    while (confirmed < count) {
-        for (; sent < count && publisher_room(load.publisher) > 0; sent++)
-            command_send(&load, opening, sent);
+    uint32_t messages = batch_size > 0 ? count / batch_size : count;
+    while (confirmed < messages) {
+        for (; sent < messages && publisher_room(load.publisher) > 0; sent++)
+            if (batch_size > 0)
+                batch_send(&load, sent * batch_size, batch_size);
+            else
+                command_send(&load, opening, sent);
         bench_check(publisher_poll(load.publisher, 1000, confirms, WINDOW, &got, &err), &err);
         for (uint32_t i = 0; i < got; i++)
             bench_check(confirms[i].result == CONFIRM_ACK ||
@@ -167,11 +207,32 @@ static void sample_keep(const char *queue, const struct delivery *delivery)
 
 struct waiting {
     struct consumer *consumer;
+    struct codec *codec;
     char **queues;
     uint32_t left[QUEUES_MAX], total;
     uint64_t heard_ms;
     int64_t first_us, last_us;
 };
+
+/* Of how many commands it tells. */
+static uint32_t commands_of(const struct waiting *waiting, const struct delivery *delivery)
+{
+    static struct arena lists;
+    struct properties properties;
+    struct event_list list;
+    char problem[PROBLEM_SIZE] = "its properties are none";
+
+    if (!properties_parse(delivery->properties, &properties) ||
+        !text_equal(properties.type, text_of(EVENT_LIST_WORD)))
+        return 1;
+    if (lists.base == NULL) bench_check(arena_open(&lists, BENCH_ARENA_SIZE, &err), &err);
+    arena_reset(&lists);
+    bench_check(event_list_decode(waiting->codec, delivery->body, ENCODING_MSGPACK, &lists, &list,
+                                  problem) ||
+                    err_set(&err, ERR_FATAL, "%s", problem),
+                &err);
+    return list.count;
+}
 
 static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
 {
@@ -185,12 +246,14 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
     for (uint32_t i = 0; i < count; i++) {
         const struct delivery *delivery = &deliveries[i];
         if (delivery->redelivered) continue; /* an earlier run has counted it */
-        bench_check(waiting->left[delivery->queue] > 0 ||
+        uint32_t commands = commands_of(waiting, delivery);
+        bench_check(waiting->left[delivery->queue] >= commands ||
                         err_set(&err, ERR_FATAL, "one message too many in %s",
                                 waiting->queues[delivery->queue]),
                     &err);
-        counted++;
-        if (--waiting->left[delivery->queue] == 0)
+        counted += commands;
+        waiting->left[delivery->queue] -= commands;
+        if (waiting->left[delivery->queue] == 0)
             sample_keep(waiting->queues[delivery->queue], delivery);
     }
     if (count == 0) return 0;
@@ -213,6 +276,7 @@ static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
     struct waiting waiting = {
         .queues = queues, .total = count * queues_count, .heard_ms = clock_monotonic_ms()};
 
+    bench_check(codec_open(&waiting.codec, &err), &err);
     bench_check(consumer_open(&waiting.consumer, &options, &err), &err);
     for (uint32_t i = 0; i < queues_count; i++) {
         waiting.left[i] = count;
@@ -229,6 +293,7 @@ static void wait_for(uint32_t count, char **queues, uint32_t queues_count)
     printf("first_us=%" PRId64 " last_us=%" PRId64 " seconds=%.6f\n", waiting.first_us,
            waiting.last_us, (double)(waiting.last_us - waiting.first_us) / 1e6);
     consumer_close(waiting.consumer);
+    codec_close(waiting.codec);
 }
 
 int main(int argc, char **argv)
@@ -238,14 +303,16 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "topology") == 0)
         topology();
     else if (argc == 3 && strcmp(argv[1], "open") == 0)
-        publish(2 * bench_number(argv[2]), true, false);
+        publish(2 * bench_number(argv[2]), true, false, 0);
     else if (argc >= 3 && strcmp(argv[1], "publish") == 0)
-        publish(bench_number(argv[2]), false, argc == 4 && strcmp(argv[3], "--reply") == 0);
+        publish(bench_number(argv[2]), false, argc == 4 && strcmp(argv[3], "--reply") == 0, 0);
+    else if (argc == 4 && strcmp(argv[1], "batch") == 0)
+        publish(bench_number(argv[2]), false, false, bench_number(argv[3]));
     else if (argc > 3 && argc <= 3 + QUEUES_MAX && strcmp(argv[1], "wait") == 0)
         wait_for(bench_number(argv[2]), argv + 3, (uint32_t)argc - 3);
     else
         bench_check(err_set(&err, ERR_FATAL,
-                            "load topology | open N | publish N [--reply] | wait N QUEUE..."),
+                            "load topology | open N | publish N [--reply] | batch N SIZE | wait N QUEUE..."),
                     &err);
     arena_close(&arena);
     return EXIT_SUCCESS;
