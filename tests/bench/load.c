@@ -311,9 +311,11 @@ int main(int argc, char **argv)
     else if (argc > 3 && argc <= 3 + QUEUES_MAX && strcmp(argv[1], "wait") == 0)
         wait_for(bench_number(argv[2]), argv + 3, (uint32_t)argc - 3);
     else
-        bench_check(err_set(&err, ERR_FATAL,
-                            "load topology | open N | publish N [--reply] | batch N SIZE | wait N QUEUE..."),
-                    &err);
+        bench_check(
+            err_set(
+                &err, ERR_FATAL,
+                "load topology | open N | publish N [--reply] | batch N SIZE | wait N QUEUE..."),
+            &err);
     arena_close(&arena);
     return EXIT_SUCCESS;
 }

@@ -4,6 +4,7 @@
  */
 #include "protocol/command.h"
 #include "protocol/fingerprint.h"
+#include "protocol/value.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_encoding(const struct command *command, enum encoding encoding)
@@ -17,6 +18,28 @@ static void check_encoding(const struct command *command, enum encoding encoding
         command_decode(fuzz_codec, command->type, encoding, body, &fuzz_arena, &again, problem));
     struct uuid a = command_fingerprint(command), b = command_fingerprint(&again);
     fuzz_check(uuid_compare(&a, &b) == 0);
+}
+
+/* Each leg is a command of its own, or is refused with a sentence. */
+static void check_legs(const struct command *batch)
+{
+    struct bytes rest = batch->legs, map;
+    char problem[PROBLEM_SIZE];
+    struct command leg;
+    struct value head;
+    struct text key;
+
+    fuzz_check(value_read(&rest, &head) && head.count == batch->legs_count);
+    for (uint32_t i = 0; i < batch->legs_count; i++) {
+        fuzz_check(value_take(&rest, &map));
+        if (!command_decode_leg(fuzz_codec, map, &fuzz_arena, &leg, &key, problem)) {
+            fuzz_check_problem(problem);
+            continue;
+        }
+        fuzz_check(key.length > 0 && command_changes(leg.type) && leg.type != COMMAND_BATCH);
+        check_encoding(&leg, ENCODING_MSGPACK);
+        check_encoding(&leg, ENCODING_JSON);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -37,6 +60,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check(command.type == type);
     fuzz_check(command.metadata.size <= METADATA_SIZE_MAX);
     check_encoding(&command, ENCODING_MSGPACK);
-    check_encoding(&command, ENCODING_JSON);
+    if (type == COMMAND_BATCH)
+        check_legs(&command); /* not read yet, so not all of it need have a JSON form */
+    else
+        check_encoding(&command, ENCODING_JSON);
     return 0;
 }

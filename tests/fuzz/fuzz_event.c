@@ -3,7 +3,7 @@
  * again, in both encodings, and then reads and writes the same for ever. A body that begins with {
  * is tried as JSON.
  */
-#include "protocol/event.h"
+#include "protocol/event_list.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err err = {0};
     struct event event;
+    struct event_list list;
     char problem[PROBLEM_SIZE] = "";
 
     if (arena.base == NULL && (!arena_open(&arena, ARENA_SIZE, &err) || !codec_open(&codec, &err)))
@@ -45,10 +46,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_reset(&arena);
     enum encoding encoding = size > 0 && data[0] == '{' ? ENCODING_JSON : ENCODING_MSGPACK;
     struct bytes body = {data, (uint32_t)size};
+    bool is_list = event_list_decode(codec, body, encoding, &arena, &list, problem);
     if (!event_decode(codec, body, encoding, &arena, &event, problem)) {
         assert(problem[0] != '\0');
+        for (uint32_t i = 0; is_list && i < list.count; i++)
+            check_again(&list.events[i], ENCODING_MSGPACK);
         return 0;
     }
+    assert(is_list && list.count == 1);
     check_again(&event, ENCODING_MSGPACK);
     check_again(&event, ENCODING_JSON);
     return 0;

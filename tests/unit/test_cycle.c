@@ -106,8 +106,8 @@ static void wrap(struct command *command, const char *key)
     write_leg(&writer, command, key, 0);
     write_leg(&writer, &second, key, 1);
     assert_true(writer_keep(&writer, &world.arena, &legs));
-    *command = (struct command){
-        .type = COMMAND_BATCH, .independent = true, .legs = legs, .legs_count = 2};
+    *command =
+        (struct command){.type = COMMAND_BATCH, .independent = true, .legs = legs, .legs_count = 2};
 }
 
 /* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before
