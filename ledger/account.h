@@ -28,7 +28,7 @@ struct account {
     const struct asset *asset;
     struct text user_id;
     int64_t balance, held, seq;
-    int64_t created_us;
+    int64_t created_us, changed_us; /* changed: when its last change was, or its opening */
     struct bytes metadata;
 };
 
@@ -65,6 +65,7 @@ struct outcome {
     const struct target *target; /* NULL: none */
     bool settles;                /* it, for ever */
     int64_t expires_us;          /* of a hold that was placed; 0: never */
+    int64_t at_us;               /* of what was applied: when, see decide.c; 0: the batch's time */
 };
 
 #endif

@@ -20,6 +20,7 @@ struct plan {
     struct target *target;
     bool settles;
     const struct account *subject; /* whose sequence number and balance may be conditions */
+    int64_t at_us;
 };
 
 struct undo {
@@ -125,7 +126,7 @@ static bool open_account(struct batch *batch, const struct command *command, str
     account->kind = command->kind;
     account->asset = asset;
     account->user_id = command->user_id;
-    account->created_us = batch->now_us;
+    account->created_us = account->changed_us = batch->now_us;
     account->metadata = command->metadata;
     account_assert_valid(account);
     out->asset = asset;
@@ -430,6 +431,7 @@ static void change(struct account *account, const struct plan *plan, int64_t mov
     account->held += held;
     account->state = (uint8_t)((account->state | plan->state_set) & ~plan->state_cleared);
     account->seq++;
+    account->changed_us = plan->at_us;
     account->changed = true;
     account_assert_valid(account);
 }
@@ -467,9 +469,23 @@ static void carry_out(const struct plan *plan, const struct command *command, in
     out->credit = plan->credit != NULL ? side_of(plan->credit) : absent;
     out->target = plan->target;
     out->settles = plan->settles;
+    out->at_us = plan->at_us;
     if (command->type == COMMAND_HOLD && command->expires_in_s > 0)
         out->expires_us = now_us + (int64_t)command->expires_in_s * 1000000;
     assert(out->debit.number != out->credit.number);
+}
+
+/* A server's clock may be set back, or another one take over. What is due and what is late go by
+ * the clock as it is; but an account's history never runs backwards, so that a time has one place
+ * in it.
+ */
+static int64_t time_of(const struct plan *plan, int64_t now_us)
+{
+    const struct account *debit = plan->debit, *credit = plan->credit;
+
+    if (debit != NULL && debit->changed_us > now_us) now_us = debit->changed_us;
+    if (credit != NULL && credit->changed_us > now_us) now_us = credit->changed_us;
+    return now_us;
 }
 
 static bool apply(struct batch *batch, const struct command *command, struct outcome *out)
@@ -482,6 +498,7 @@ static bool apply(struct batch *batch, const struct command *command, struct out
     if (!note(batch, plan.debit, NULL) || !note(batch, plan.credit, NULL) ||
         !note(batch, NULL, plan.target))
         return false;
+    plan.at_us = time_of(&plan, batch->now_us);
     carry_out(&plan, command, batch->now_us, out); /* decided: from here on only assignments */
     return true;
 }

@@ -63,6 +63,7 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
 
     *reply = reply_begin(batch, work, outcome->result);
     reply->dry_run = work->request->command.dry_run;
+    if (outcome->at_us != 0) reply->timestamp_us = outcome->at_us;
     if (outcome->result != RESULT_APPLIED) return;
     if (command_changes(type)) {
         reply->has_transaction = !reply->dry_run;

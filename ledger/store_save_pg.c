@@ -139,20 +139,21 @@ static bool save_users(struct save *save, struct err *err)
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
-    "INSERT INTO account (number, balance, held, seq, state, kind, id, user_id, asset, metadata, "
-    "created_at)"
+    "INSERT INTO account (number, balance, held, seq, state, changed_at, kind, id, user_id, asset,"
+    "                     metadata, created_at)"
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
-    "        unnest($5::int2[]), unnest($6::int2[]), unnest($7::text[]), unnest($8::text[]),"
-    "        unnest($9::text[]), unnest($10::bytea[]), $11::timestamptz"};
+    "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int2[]), unnest($8::text[]),"
+    "        unnest($9::text[]), unnest($10::text[]), unnest($11::bytea[]), $12::timestamptz"};
 
 /* The rows are locked, so they are where they were found, and a row that is not as it was read
  * means a bug; then nothing may be stored. */
 static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
-    " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state"
-    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::tid[])"
-    "        AS new (number, balance, held, seq, state, place)"
+    " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state,"
+    "                    changed_at = new.changed_at"
+    "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::timestamptz[],"
+    "               $7::tid[]) AS new (number, balance, held, seq, state, changed_at, place)"
     "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
     " RETURNING 1)"
     " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
@@ -164,6 +165,7 @@ enum account_column {
     ACCOUNT_HELD,
     ACCOUNT_SEQ,
     ACCOUNT_STATE,
+    ACCOUNT_CHANGED_AT,
     ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_KIND = ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_ID,
@@ -173,7 +175,7 @@ enum account_column {
     ACCOUNT_COLUMNS
 };
 static const enum array_type account_types[ACCOUNT_COLUMNS] = {
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TIME,
     ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
@@ -204,6 +206,9 @@ static void add_account(struct array *array, const void *row, uint32_t column)
         return;
     case ACCOUNT_STATE:
         array_add_int(array, ARRAY_INT2, account->state);
+        return;
+    case ACCOUNT_CHANGED_AT:
+        array_add_time(array, account->changed_us);
         return;
     case ACCOUNT_KIND:
         array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1);
@@ -431,7 +436,7 @@ static const struct statement insert_journal = {
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
-    "        unnest($21::uuid[]), unnest($22::int2[]), $23::timestamptz"};
+    "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::timestamptz[])"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -450,12 +455,13 @@ enum journal_column {
     JOURNAL_SETTLES,
     JOURNAL_BATCH,
     JOURNAL_LEG,
+    JOURNAL_CREATED_AT,
     JOURNAL_COLUMNS
 };
 static const enum array_type journal_types[JOURNAL_COLUMNS] = {
     ARRAY_UUID, ARRAY_UUID,  ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
     ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT,
-    ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2};
+    ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2, ARRAY_TIME};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -529,6 +535,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         array_add_uuid(array, &work->parent->id);
     else if (column == JOURNAL_LEG)
         array_add_int(array, ARRAY_INT2, leg_of(work));
+    else if (column == JOURNAL_CREATED_AT)
+        array_add_time(array, work->reply.timestamp_us);
     else
         add_bytes_or_null(array, request->command.metadata);
 }
@@ -548,7 +556,7 @@ static bool save_journal(struct save *save, struct err *err)
             save->rows[save->rows_count++] = &save->batch->works[i];
     if (save->rows_count == 0) return true;
     qsort(save->rows, save->rows_count, sizeof *save->rows, compare_keys);
-    return add_columns(save, journal_types, JOURNAL_COLUMNS, add_work, err) && add_now(save, err) &&
+    return add_columns(save, journal_types, JOURNAL_COLUMNS, add_work, err) &&
            send(save, &insert_journal, save->rows_count, err);
 }
 

@@ -119,8 +119,7 @@ static void add_event(struct composer *composer, const struct event *event)
 }
 
 /* What every event of this outcome tells. */
-static struct event event_begin(const struct composer *composer, const struct work *work,
-                                enum event_type type)
+static struct event event_begin(const struct work *work, enum event_type type)
 {
     const struct request *request = work->request;
     struct event event = {.type = type,
@@ -129,7 +128,7 @@ static struct event event_begin(const struct composer *composer, const struct wo
                           .result = work->outcome.result,
                           .caller = request->caller,
                           .key = request->key,
-                          .timestamp_us = composer->batch->now_us,
+                          .timestamp_us = work->reply.timestamp_us,
                           .trace_id = request->trace.trace_id,
                           .expires_us = work->outcome.expires_us,
                           .metadata = request->command.metadata};
@@ -182,7 +181,7 @@ static bool add_movement(struct composer *composer, const struct work *work)
     uint32_t before = composer->events_count;
 
     for (uint32_t i = 0; i < 2; i++) {
-        struct event event = event_begin(composer, work, EVENT_TRANSACTION_CREATED);
+        struct event event = event_begin(work, EVENT_TRANSACTION_CREATED);
         if (is_world(sides[i], outcome->asset)) continue;
         event_set_account(&event, sides[i]);
         event.is_credit = i == 1;
@@ -199,7 +198,7 @@ static void add_change(struct composer *composer, const struct work *work, enum 
 {
     const struct outcome *outcome = &work->outcome;
     const struct side *side = outcome->debit.account != NULL ? &outcome->debit : &outcome->credit;
-    struct event event = event_begin(composer, work, type);
+    struct event event = event_begin(work, type);
 
     event_set_account(&event, side);
     event.amount = outcome->amount;
@@ -211,7 +210,7 @@ static void add_change(struct composer *composer, const struct work *work, enum 
 static void add_rejected(struct composer *composer, const struct work *work)
 {
     const struct command *command = &work->request->command;
-    struct event event = event_begin(composer, work, EVENT_COMMAND_REJECTED);
+    struct event event = event_begin(work, EVENT_COMMAND_REJECTED);
     bool transfers = command->type == COMMAND_TRANSFER;
 
     event.account = transfers ? command->from : command->account;

@@ -218,6 +218,9 @@ static int settle_all(uint32_t settler)
 {
     static const enum command_type ways[] = {COMMAND_CAPTURE, COMMAND_RELEASE, COMMAND_EXPIRE_HOLD};
 
+    uint8_t inherited[256]; /* random bytes that every child of the fork has: none may use them */
+
+    random_bytes(inherited, sizeof inherited);
     bench = bench_open(session_as("ledger_worker"));
     for (uint32_t i = 0; i < HOLDS; i += AT_ONCE) {
         batch_begin(bench);

@@ -1,0 +1,180 @@
+/*
+ * test_ledger_history.c - the time in an account's history never runs backwards, whatever the clock
+ * does; what is late and what is due goes by the clock.
+ */
+#include "ledger/ledger.h"
+#include "protocol/fingerprint.h"
+#include "tests/test.h"
+
+#include <string.h>
+
+enum { NOW = 1000000, WORKS_MAX = 8 };
+
+static const struct asset EUR = {.code = TEXT_CONSTANT("EUR"), .world = 902, .scale = 2};
+
+static struct arena arena;
+static struct batch batch;
+static struct work works[WORKS_MAX];
+static struct request requests[WORKS_MAX];
+
+static void begin(void)
+{
+    arena_reset(&arena);
+    batch = (struct batch){
+        .arena = &arena, .works = works, .assets = &EUR, .assets_count = 1, .now_us = NOW};
+}
+
+static void add(struct command command)
+{
+    uint32_t at = batch.works_count++;
+    struct request *request = &requests[at];
+
+    *request = (struct request){.fault = RESULT_APPLIED,
+                                .has_type = true,
+                                .has_key = command_changes(command.type),
+                                .command = command};
+    request->key_digest.bytes[0] = (uint8_t)(at + 1);
+    works[at] = (struct work){.request = request};
+}
+
+static void collect(void)
+{
+    struct err err = {0};
+
+    assert_true(ledger_collect_targets(&batch, &err));
+    assert_true(ledger_collect(&batch, &err));
+}
+
+static struct account *put(const char *id, int64_t number, enum account_kind kind,
+                           int64_t changed_us)
+{
+    struct account *account = ledger_account(&batch, text_of(id));
+
+    assert_non_null(account);
+    *account = (struct account){.id = account->id,
+                                .number = number,
+                                .exists = true,
+                                .kind = kind,
+                                .asset = &EUR,
+                                .balance = 100,
+                                .created_us = 1,
+                                .changed_us = changed_us};
+    return account;
+}
+
+static void apply(void)
+{
+    struct err err = {0};
+
+    assert_true(ledger_apply(&batch, &err));
+}
+
+static struct command transfer(const char *from, const char *to)
+{
+    return (struct command){
+        .type = COMMAND_TRANSFER, .from = text_of(from), .to = text_of(to), .amount.value = 1};
+}
+
+static void a_time_never_goes_back(void **state)
+{
+    (void)state;
+    begin();
+    add(transfer("a", "b"));     /* as is */
+    add(transfer("b", "ahead")); /* catches up */
+    add(transfer("b", "a"));     /* stays there */
+    add((struct command){.type = COMMAND_FREEZE_ACCOUNT, .account = text_of("far")}); /* one side */
+    add((struct command){.type = COMMAND_GET_BALANCE, .account = text_of("far")});
+    add(transfer("far", "a")); /* refused */
+    collect();
+    struct account *a = put("a", 1, ACCOUNT_USER, NOW - 5), *b = put("b", 2, ACCOUNT_USER, 0);
+    (void)put("ahead", 3, ACCOUNT_USER, NOW + 10);
+    struct account *far = put("far", 4, ACCOUNT_USER, NOW + 99);
+    apply();
+    const int64_t want[] = {NOW, NOW + 10, NOW + 10, NOW + 99, NOW, NOW};
+    for (uint32_t i = 0; i < batch.works_count; i++)
+        if (works[i].reply.timestamp_us != want[i])
+            fail_msg("%u: %jd, wanted %jd", i, (intmax_t)works[i].reply.timestamp_us,
+                     (intmax_t)want[i]);
+    assert_int_equal(works[5].reply.result, RESULT_ACCOUNT_FROZEN);
+    assert_int_equal(a->changed_us, NOW + 10);
+    assert_int_equal(b->changed_us, NOW + 10);
+    assert_int_equal(far->changed_us, NOW + 99);
+    assert_int_equal(batch.now_us, NOW);
+}
+
+static void what_is_due_goes_by_the_clock(void **state)
+{
+    (void)state;
+    begin();
+    add((struct command){.type = COMMAND_WITHDRAW,
+                         .account = text_of("ahead"),
+                         .amount.value = 1,
+                         .conditions.not_after_us = NOW});
+    add((struct command){
+        .type = COMMAND_HOLD, .account = text_of("ahead"), .amount.value = 1, .expires_in_s = 2});
+    collect();
+    (void)put("ahead", 3, ACCOUNT_USER, NOW + 10);
+    apply();
+    assert_int_equal(works[0].reply.result, RESULT_APPLIED);
+    assert_int_equal(works[0].reply.timestamp_us, NOW + 10);
+    assert_int_equal(works[1].outcome.expires_us, NOW + 2000000);
+}
+
+/* What is undone leaves no trace of a time either. */
+static void a_dry_run_moves_no_time(void **state)
+{
+    (void)state;
+    begin();
+    add(transfer("b", "ahead"));
+    requests[0].command.dry_run = true;
+    add(transfer("a", "b"));
+    collect();
+    (void)put("a", 1, ACCOUNT_USER, 0);
+    struct account *b = put("b", 2, ACCOUNT_USER, 0);
+    (void)put("ahead", 3, ACCOUNT_USER, NOW + 10);
+    apply();
+    assert_int_equal(works[0].reply.timestamp_us, NOW + 10);
+    assert_int_equal(works[1].reply.timestamp_us, NOW);
+    assert_int_equal(b->changed_us, NOW);
+}
+
+static void an_account_begins_now(void **state)
+{
+    (void)state;
+    begin();
+    add((struct command){.type = COMMAND_OPEN_ACCOUNT,
+                         .account = text_of("new"),
+                         .user_id = text_of("u"),
+                         .asset = text_of("EUR")});
+    collect();
+    ledger_account(&batch, text_of("new"))->number = 9;
+    apply();
+    assert_int_equal(works[0].reply.timestamp_us, NOW);
+    assert_int_equal(ledger_account(&batch, text_of("new"))->changed_us, NOW);
+}
+
+static int open_arena(void **state)
+{
+    struct err err = {0};
+
+    (void)state;
+    return arena_open(&arena, 1 << 20, &err) ? 0 : -1;
+}
+
+static int close_arena(void **state)
+{
+    (void)state;
+    arena_close(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_time_never_goes_back),
+        cmocka_unit_test(what_is_due_goes_by_the_clock),
+        cmocka_unit_test(a_dry_run_moves_no_time),
+        cmocka_unit_test(an_account_begins_now),
+    };
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
+}
