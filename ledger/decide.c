@@ -156,13 +156,13 @@ static enum result plan_movement(const struct batch *batch, const struct command
     plan->moves = true;
     plan->subject = debits ? plan->debit : plan->credit;
     plan->asset = plan->subject->asset;
+    /* The world may be named; money from it to itself moves nothing. */
+    if (!transfers && plan->subject->number == plan->asset->world) return RESULT_SAME_ACCOUNT;
     if (command->asset.length > 0 && !text_equal(command->asset, plan->asset->code))
         return RESULT_ASSET_MISMATCH;
     if (transfers && plan->credit->asset != plan->asset) return RESULT_ASSET_MISMATCH;
     if (!amount_to_minor(&command->amount, plan->asset->scale, &plan->amount))
         return RESULT_INVALID_AMOUNT;
-    /* The world may be named; money from it to itself moves nothing. */
-    if (!transfers && plan->subject->number == plan->asset->world) return RESULT_SAME_ACCOUNT;
     return RESULT_APPLIED;
 }
 

@@ -130,7 +130,7 @@ static const struct movement_row {
     {"deposit over the top",        COMMAND_DEPOSIT, "full", NULL, NULL, "EUR", UNITS(1), 0, RESULT_OVERFLOW},
     {"deposit in decimals",         COMMAND_DEPOSIT, "alice", NULL, NULL, "EUR", DECIMAL(125, 1), 0, RESULT_APPLIED},
     {"deposit that cannot scale",   COMMAND_DEPOSIT, "alice", NULL, NULL, NULL, DECIMAL(INT64_MAX, 0), 0, RESULT_INVALID_AMOUNT},
-    {"the world to itself",         COMMAND_DEPOSIT, "world:EUR", NULL, NULL, NULL, UNITS(1), 0, RESULT_SAME_ACCOUNT},
+    {"the world to itself",         COMMAND_DEPOSIT, "world:EUR", NULL, NULL, "USD", DECIMAL(1, 3), 0, RESULT_SAME_ACCOUNT},
     {"withdraw from nobody",        COMMAND_WITHDRAW, "nobody", NULL, NULL, NULL, UNITS(1), 0, RESULT_ACCOUNT_NOT_FOUND},
     {"withdraw one too many",       COMMAND_WITHDRAW, "alice", NULL, NULL, NULL, UNITS(10001), 0, RESULT_INSUFFICIENT_FUNDS},
     {"withdraw from nothing",       COMMAND_WITHDRAW, "bob", NULL, NULL, NULL, UNITS(1), 0, RESULT_INSUFFICIENT_FUNDS},
