@@ -37,12 +37,14 @@ PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-dlq ledg
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
 BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+MODEL    := $(BUILD)/tests/model.o $(BUILD)/tests/stream.o
 CHAOS    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 REPLAY   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 OBJECT    = $(patsubst %.c,$(BUILD)/%.o,$(1))
 ARCHIVE  := $(BUILD)/all.a
-LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $^
+# Archives last: they answer to what stands before them.
+LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS)) -lpthread -lm
 
@@ -107,6 +109,7 @@ $(PROGRAMS):
 	@mkdir -p $(@D)
 	$(LINK) $(ALL)
 # The unit tests link no client library: the linker proves that what they test does no I/O.
+$(addprefix $(BUILD)/tests/,unit/test_ledger_model integration/it_model): $(MODEL)
 $(UNIT): %: %.o $(ARCHIVE)
 	$(LINK) $(PURE) -lcmocka
 $(INTEGRATION): %: %.o $(ARCHIVE)
