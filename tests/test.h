@@ -11,4 +11,8 @@
 
 #include <cmocka.h>
 
+/* What is to end soon may take so much longer: a shared machine stands still now and then. What
+ * would never end is still found. */
+enum { PAUSE_MS = 3000 };
+
 #endif

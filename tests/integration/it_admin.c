@@ -261,7 +261,7 @@ static void a_silent_crowd_does_not_stop_others_for_long(void **state)
     for (int i = 0; i < CROWD; i++) (void)close(crowd[i]);
     uint64_t began_ms = clock_monotonic_ms();
     assert_int_equal(ask("GET", "/health/live"), 200);
-    assert_in_range(clock_monotonic_ms() - began_ms, 0, 1000);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, 1000 + PAUSE_MS);
 }
 
 static void what_cannot_be_had_names_the_setting(void **state)
@@ -299,7 +299,7 @@ static void it_closes_at_once_and_opens_again(void **state)
     uint64_t began_ms = clock_monotonic_ms();
     admin_close(admin);
     admin = NULL;
-    assert_in_range(clock_monotonic_ms() - began_ms, 0, 1000);
+    assert_in_range(clock_monotonic_ms() - began_ms, 0, 1000 + PAUSE_MS);
     if (!admin_open(&admin, "127.0.0.1", port, &err)) fail_msg("%s", err.text);
     assert_int_equal(admin_port(admin), port);
     assert_int_equal(ask("GET", "/health/live"), 200);

@@ -53,7 +53,7 @@ static void test_memory_alarm(void **state)
     while (!publisher_blocked(publisher) && clock_monotonic_ms() - start_ms < TIMEOUT_MS)
         assert_int_equal(poll_confirms(TIMEOUT_MS), 0);
     assert_true(publisher_blocked(publisher));
-    assert_true(clock_monotonic_ms() - start_ms < 2000);
+    assert_true(clock_monotonic_ms() - start_ms < 2000 + PAUSE_MS);
     assert_int_equal(publisher_room(publisher), 0);
     assert_int_equal(poll_confirms(500), 0); /* alive, and waiting */
 
@@ -82,7 +82,7 @@ static void test_close_while_blocked_is_quick(void **state)
     uint64_t start_ms = clock_monotonic_ms();
     publisher_close(publisher);
     publisher = NULL;
-    assert_true(clock_monotonic_ms() - start_ms < 500);
+    assert_true(clock_monotonic_ms() - start_ms < 500 + PAUSE_MS);
 }
 
 static void test_connection_closed_by_the_broker(void **state)
@@ -193,7 +193,7 @@ static void test_cut_under_the_consumer(void **state)
     uint64_t start_ms = clock_monotonic_ms();
     assert_false(consumer_fetch(consumer, TIMEOUT_MS, deliveries, BATCH, &arena, &count, &err));
     assert_int_equal(err.kind, ERR_RETRY);
-    assert_true(clock_monotonic_ms() - start_ms < 2000);
+    assert_true(clock_monotonic_ms() - start_ms < 2000 + PAUSE_MS);
 }
 
 static void test_cut_under_the_publisher(void **state)
@@ -209,7 +209,7 @@ static void test_cut_under_the_publisher(void **state)
     must(send_bytes("", queues[0], "x", 1));
     assert_false(publisher_poll(publisher, TIMEOUT_MS, confirmed, WINDOW, &count, &err));
     assert_int_equal(err.kind, ERR_RETRY);
-    assert_true(clock_monotonic_ms() - start_ms < 2000);
+    assert_true(clock_monotonic_ms() - start_ms < 2000 + PAUSE_MS);
 }
 
 /* A peer that is gone without a word: two heartbeats. */
@@ -233,7 +233,7 @@ static void test_silence(void **state)
     assert_false(consumer_fetch(consumer, 2 * TIMEOUT_MS, deliveries, BATCH, &arena, &count, &err));
     assert_int_equal(err.kind, ERR_RETRY);
     assert_says("no heartbeat");
-    assert_in_range(clock_monotonic_ms() - start_ms, 1000, 4500);
+    assert_in_range(clock_monotonic_ms() - start_ms, 1000, 4500 + PAUSE_MS);
 }
 
 /* A peer that does not read, and never said that it would not: no call waits beyond the timeout. */
@@ -241,7 +241,7 @@ static void test_a_broker_that_does_not_read(void **state)
 {
     enum { SHORT_MS = 1000, PATIENCE_MS = 10000 };
     uint64_t start_ms = clock_monotonic_ms();
-    uint32_t count = 0;
+    uint32_t count = 0, slow = 0;
     bool ok = true;
 
     (void)state;
@@ -255,10 +255,11 @@ static void test_a_broker_that_does_not_read(void **state)
             ok = send_bytes("", queues[0], large, BODY_MAX);
         else
             ok = publisher_poll(publisher, 100, confirmed, WINDOW, &count, &err);
-        assert_true(clock_monotonic_ms() - call_ms < SHORT_MS); /* it never waits to send */
+        slow += clock_monotonic_ms() - call_ms >= SHORT_MS;
     }
     assert_int_equal(err.kind, ERR_RETRY);
     assert_says("did not read for 1000 ms");
+    assert_in_range(slow, 0, 1); /* it never waits to send; the machine may */
     assert_in_range(publisher_in_flight(publisher), 10, WINDOW - 1);
 }
 
@@ -278,7 +279,7 @@ static void test_a_large_message_nobody_reads(void **state)
         ok = send_bytes("", queues[0], large, LARGE_SIZE);
     }
     assert_false(ok);
-    assert_in_range(clock_monotonic_ms() - call_ms, SHORT_MS - 100, 3 * SHORT_MS);
+    assert_in_range(clock_monotonic_ms() - call_ms, SHORT_MS - 100, 3 * SHORT_MS + PAUSE_MS);
     assert_int_equal(err.kind, ERR_RETRY);
     assert_says("did not read for 1000 ms");
 }

@@ -594,7 +594,7 @@ static void test_a_reset_goes_through(void **state)
 
 static void test_delay(void **state)
 {
-    enum { DELAY_MS = 150, SLACK_MS = 400 };
+    enum { DELAY_MS = 150, SLACK_MS = PAUSE_MS };
 
     (void)state;
     const struct pair *pair = pair_open();

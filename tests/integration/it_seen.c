@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 60, SLACK_MS = 400, WAIT_MS = 10000, TTL_S = 100, BREAKER_OPENS = 3 };
+enum { TIMEOUT_MS = 60, SLACK_MS = PAUSE_MS, WAIT_MS = 10000, TTL_S = 100, BREAKER_OPENS = 3 };
 
 static pid_t server;
 static int port;
