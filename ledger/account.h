@@ -28,6 +28,7 @@ struct account {
     const struct asset *asset;
     struct text user_id;
     int64_t balance, held, seq;
+    int64_t floor;                  /* what is available never goes below it; at most 0 */
     int64_t created_us, changed_us; /* changed: when its last change was, or its opening */
     struct bytes metadata;
 };
@@ -66,6 +67,7 @@ struct outcome {
     bool settles;                /* it, for ever */
     int64_t expires_us;          /* of a hold that was placed; 0: never */
     int64_t at_us;               /* of what was applied: when, see decide.c; 0: the batch's time */
+    int64_t floor;               /* that was set */
 };
 
 #endif

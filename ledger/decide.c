@@ -17,6 +17,8 @@ struct plan {
     bool moves;     /* the amount, from debit to credit */
     int64_t holds;  /* so much more is held on the one side, of a movement on the debit's */
     uint8_t state_set, state_cleared;
+    bool sets_floor;
+    int64_t floor;
     struct target *target;
     bool settles;
     const struct account *subject; /* whose sequence number and balance may be conditions */
@@ -56,8 +58,12 @@ static void account_assert_valid(const struct account *account)
         assert(account->state == 0);
         return;
     }
+    int64_t available;
+    bool overflows = __builtin_sub_overflow(account->balance, account->held, &available);
+    assert(!overflows);
+    assert(available >= account->floor);
+    assert(account->floor <= 0);
     assert(account->held >= 0);
-    assert(account->balance >= account->held);
     assert(account->seq >= 0);
 }
 
@@ -308,6 +314,21 @@ static enum result plan_state(const struct batch *batch, const struct command *c
     return RESULT_APPLIED;
 }
 
+/* How far below zero an account may go. */
+static enum result plan_floor(const struct batch *batch, const struct command *command,
+                              struct plan *plan)
+{
+    if (command->amount.value > 0) return RESULT_INVALID_AMOUNT;
+    plan->credit = open_one(batch, command->account);
+    if (plan->credit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
+    plan->subject = plan->credit;
+    plan->asset = plan->credit->asset;
+    if (!amount_to_minor(&command->amount, plan->asset->scale, &plan->floor))
+        return RESULT_INVALID_AMOUNT;
+    plan->sets_floor = true;
+    return RESULT_APPLIED;
+}
+
 static enum result make_plan(const struct batch *batch, const struct command *command,
                              struct plan *plan)
 {
@@ -329,6 +350,8 @@ static enum result make_plan(const struct batch *batch, const struct command *co
     case COMMAND_UNFREEZE_ACCOUNT:
     case COMMAND_CLOSE_ACCOUNT:
         return plan_state(batch, command, plan);
+    case COMMAND_SET_FLOOR:
+        return plan_floor(batch, command, plan);
     case COMMAND_OPEN_ACCOUNT:
     case COMMAND_BATCH:
     case COMMAND_GET_USER:
@@ -390,6 +413,15 @@ static enum result check_conditions(const struct command *command, const struct 
     return plan->subject->balance < least ? RESULT_BALANCE_TOO_LOW : RESULT_APPLIED;
 }
 
+/* What is available is never below the floor, so it never overflows; without so much it might. */
+static bool falls_below_floor(const struct account *account, int64_t needed)
+{
+    int64_t after;
+    bool overflows = __builtin_sub_overflow(account->balance - account->held, needed, &after);
+
+    return overflows || after < account->floor;
+}
+
 static enum result check_money(const struct plan *plan)
 {
     const struct account *debit = plan->debit, *credit = plan->credit;
@@ -398,7 +430,9 @@ static enum result check_money(const struct plan *plan)
     if ((plan->state_set & STATE_CLOSED) != 0 && (credit->balance != 0 || credit->held != 0))
         return RESULT_ACCOUNT_NOT_EMPTY;
     if (plan->moves) needed += plan->amount; /* of opposite signs, or one of them 0 */
-    if (has_floor(debit) && needed > 0 && needed > debit->balance - debit->held)
+    if (has_floor(debit) && needed > 0 && falls_below_floor(debit, needed))
+        return RESULT_INSUFFICIENT_FUNDS;
+    if (plan->sets_floor && credit->balance - credit->held < plan->floor)
         return RESULT_INSUFFICIENT_FUNDS;
     if (plan->moves && has_floor(credit) &&
         __builtin_add_overflow(credit->balance, plan->amount, &after))
@@ -430,6 +464,7 @@ static void change(struct account *account, const struct plan *plan, int64_t mov
     account->balance += moved;
     account->held += held;
     account->state = (uint8_t)((account->state | plan->state_set) & ~plan->state_cleared);
+    if (plan->sets_floor) account->floor = plan->floor;
     account->seq++;
     account->changed_us = plan->at_us;
     account->changed = true;
@@ -470,6 +505,7 @@ static void carry_out(const struct plan *plan, const struct command *command, in
     out->target = plan->target;
     out->settles = plan->settles;
     out->at_us = plan->at_us;
+    out->floor = plan->floor;
     if (command->type == COMMAND_HOLD && command->expires_in_s > 0)
         out->expires_us = now_us + (int64_t)command->expires_in_s * 1000000;
     assert(out->debit.number != out->credit.number);

@@ -38,7 +38,8 @@ static const struct account_view *view_account(struct arena *arena, const struct
                                   .created_us = account->created_us,
                                   .metadata = account->metadata,
                                   .frozen = (enum direction)(account->state & DIRECTION_BOTH),
-                                  .closed = (account->state & STATE_CLOSED) != 0};
+                                  .closed = (account->state & STATE_CLOSED) != 0,
+                                  .floor = account->floor};
     return view;
 }
 

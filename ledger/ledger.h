@@ -4,7 +4,7 @@
  * A batch is a list of requests in the order they were published, and the accounts they name as the
  * store locked and read them. ledger_apply decides each in turn, seeing the ones before it. A
  * refusal is a value, not an error; a refused command changes no account. Invariants:
- *  1. no account of kind user goes below what is held;
+ *  1. of no account of kind user less is available than its floor, which is 0 unless set;
  *  2. every applied movement debits and credits the same amount of one asset;
  *  3. one key, one outcome: a repeat gets the first answer, another payload is a conflict;
  *  4. the same input gives the same outcomes, however it is cut into batches.

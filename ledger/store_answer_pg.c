@@ -199,6 +199,7 @@ enum transaction_column {
     TRANSACTION_SETTLED,
     TRANSACTION_REMAINING,
     TRANSACTION_EXPIRES_AT,
+    TRANSACTION_FLOOR,
 };
 
 static bool wants_transaction(const struct work *work)
@@ -238,6 +239,8 @@ static void fill_links(const PGresult *rows, int row, struct transaction_view *v
         view->remaining = cell_int64(rows, row, TRANSACTION_REMAINING);
     if (!cell_is_null(rows, row, TRANSACTION_EXPIRES_AT))
         view->expires_us = cell_time_us(rows, row, TRANSACTION_EXPIRES_AT);
+    if (!cell_is_null(rows, row, TRANSACTION_FLOOR))
+        view->floor = cell_int64(rows, row, TRANSACTION_FLOOR);
 }
 
 static bool fill_transactions(const struct store_load *load, const PGresult *rows, struct err *err)
@@ -268,7 +271,7 @@ const struct store_part store_part_transactions = {
     {"store_transactions",
      "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
      "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
-     "       refers, settler.id, hold.remaining, hold.expires_at"
+     "       refers, settler.id, hold.remaining, hold.expires_at, floor"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
      " CROSS JOIN LATERAL"
      "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET 0) AS "

@@ -30,6 +30,7 @@ enum account_column {
     COLUMN_METADATA,
     COLUMN_STATE,
     COLUMN_CHANGED_AT,
+    COLUMN_FLOOR,
     COLUMN_BALANCE,
     COLUMN_PLACE, /* only where it is locked */
 };
@@ -158,6 +159,7 @@ static bool fill_account(const struct store_load *load, const PGresult *rows, in
     account->held = cell_int64(rows, row, COLUMN_HELD);
     account->seq = cell_int64(rows, row, COLUMN_SEQ);
     account->state = (uint8_t)cell_int16(rows, row, COLUMN_STATE);
+    account->floor = cell_int64(rows, row, COLUMN_FLOOR);
     account->created_us = cell_time_us(rows, row, COLUMN_CREATED_AT);
     account->changed_us = cell_time_us(rows, row, COLUMN_CHANGED_AT);
     account->asset = ledger_asset(load->batch, asset);
@@ -199,7 +201,8 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
  * ends at the first row. An equality would make the order not worth a direction. */
 #define ACCOUNT_OF(columns, condition)                                                             \
     "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
-    "       CASE WHEN $3::bool THEN metadata END, state, changed_at, " columns "  FROM account"    \
+    "       CASE WHEN $3::bool THEN metadata END, state, changed_at, floor, " columns              \
+    "  FROM account"                                                                               \
     " WHERE id BETWEEN wanted.id AND wanted.id" condition " ORDER BY id DESC LIMIT 1"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAMS_MAX = 24 };
+enum { PARAMS_MAX = 32 };
 
 struct save {
     const struct store *store;
@@ -139,11 +139,12 @@ static bool save_users(struct save *save, struct err *err)
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
-    "INSERT INTO account (number, balance, held, seq, state, changed_at, kind, id, user_id, asset,"
-    "                     metadata, created_at)"
+    "INSERT INTO account (number, balance, held, seq, state, changed_at, floor, kind, id, user_id,"
+    "                     asset, metadata, created_at)"
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
-    "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int2[]), unnest($8::text[]),"
-    "        unnest($9::text[]), unnest($10::text[]), unnest($11::bytea[]), $12::timestamptz"};
+    "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int8[]), unnest($8::int2[]),"
+    "        unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::bytea[]),"
+    "        $13::timestamptz"};
 
 /* The rows are locked, so they are where they were found, and a row that is not as it was read
  * means a bug; then nothing may be stored. */
@@ -151,9 +152,10 @@ static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
     " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state,"
-    "                    changed_at = new.changed_at"
+    "                    changed_at = new.changed_at, floor = new.floor"
     "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::timestamptz[],"
-    "               $7::tid[]) AS new (number, balance, held, seq, state, changed_at, place)"
+    "               $7::int8[], $8::tid[])"
+    "        AS new (number, balance, held, seq, state, changed_at, floor, place)"
     "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
     " RETURNING 1)"
     " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
@@ -166,6 +168,7 @@ enum account_column {
     ACCOUNT_SEQ,
     ACCOUNT_STATE,
     ACCOUNT_CHANGED_AT,
+    ACCOUNT_FLOOR,
     ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_KIND = ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_ID,
@@ -176,7 +179,7 @@ enum account_column {
 };
 static const enum array_type account_types[ACCOUNT_COLUMNS] = {
     ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TIME,
-    ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
 {
@@ -209,6 +212,9 @@ static void add_account(struct array *array, const void *row, uint32_t column)
         return;
     case ACCOUNT_CHANGED_AT:
         array_add_time(array, account->changed_us);
+        return;
+    case ACCOUNT_FLOOR:
+        array_add_int(array, ARRAY_INT8, account->floor);
         return;
     case ACCOUNT_KIND:
         array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1);
@@ -430,13 +436,14 @@ static const struct statement insert_journal = {
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
     "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
-    "                     created_at)"
+    "                     floor, created_at)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
-    "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::timestamptz[])"};
+    "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::int8[]),"
+    "        unnest($24::timestamptz[])"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -455,13 +462,15 @@ enum journal_column {
     JOURNAL_SETTLES,
     JOURNAL_BATCH,
     JOURNAL_LEG,
+    JOURNAL_FLOOR,
     JOURNAL_CREATED_AT,
     JOURNAL_COLUMNS
 };
 static const enum array_type journal_types[JOURNAL_COLUMNS] = {
-    ARRAY_UUID, ARRAY_UUID,  ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT,
-    ARRAY_TEXT, ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2, ARRAY_TIME};
+    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA,
+    ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2, ARRAY_INT8, ARRAY_TIME};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -487,6 +496,12 @@ static int64_t leg_of(const struct work *work)
     return work->parent != NULL ? work - work->parent - 1 : work->failed_leg;
 }
 
+static bool sets_floor(const struct work *work)
+{
+    return work->request->command.type == COMMAND_SET_FLOOR &&
+           work->outcome.result == RESULT_APPLIED;
+}
+
 static void add_work(struct array *array, const void *row, uint32_t column)
 {
     const struct work *work = row;
@@ -506,7 +521,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
                    (column == JOURNAL_REFERS && outcome->target == NULL) ||
                    (column == JOURNAL_SETTLES && outcome->target == NULL) ||
                    (column == JOURNAL_BATCH && work->parent == NULL) ||
-                   (column == JOURNAL_LEG && !has_leg(work));
+                   (column == JOURNAL_LEG && !has_leg(work)) ||
+                   (column == JOURNAL_FLOOR && !sets_floor(work));
     if (is_null)
         array_add_null(array);
     else if (column == JOURNAL_KEY_DIGEST)
@@ -537,6 +553,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         array_add_int(array, ARRAY_INT2, leg_of(work));
     else if (column == JOURNAL_CREATED_AT)
         array_add_time(array, work->reply.timestamp_us);
+    else if (column == JOURNAL_FLOOR)
+        array_add_int(array, ARRAY_INT8, outcome->floor);
     else
         add_bytes_or_null(array, request->command.metadata);
 }

@@ -61,6 +61,7 @@ enum fact_column {
     FACT_KEY,
     FACT_METADATA,
     FACT_REFERS,
+    FACT_FLOOR,
     FACT_DEBIT,
     FACT_CREDIT = FACT_DEBIT + 7, /* number, id, user, asset, seq, balance, held */
 };
@@ -68,7 +69,7 @@ enum fact_column {
 static const struct statement facts = {
     "verify_events_facts",
     "SELECT wanted.at, command, result, amount, journal.created_at, trace_id, caller, key,"
-    "       journal.metadata, refers,"
+    "       journal.metadata, refers, journal.floor,"
     "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, "
     "debit_held,"
     "       credit, credited.id, credited.user_id, credited.asset,"
@@ -195,6 +196,8 @@ static const char *wrong_outcome(const PGresult *rows, int row, const struct eve
         {"idempotency_key", is_text(rows, row, FACT_KEY, event->key)},
         {"metadata", is_bytes(rows, row, FACT_METADATA, event->metadata)},
         {"hold", event->type == EVENT_COMMAND_REJECTED || is_target(rows, row, &event->refers)},
+        {"floor",
+         event->type != EVENT_FLOOR_CHANGED || is_number(rows, row, FACT_FLOOR, event->floor)},
         {"error", event->type != EVENT_COMMAND_REJECTED ||
                       is_text(rows, row, FACT_RESULT, text_of(result_word(event->result)))},
     };

@@ -42,9 +42,16 @@ static const struct statement checks[] = {
               "              coalesce(id, 'number ' || number), holding.balance, posted)"
               "  FROM holding LEFT JOIN account USING (number)"
               " WHERE holding.balance <> posted OR id IS NULL"},
-    {"verify_floors",
-     "SELECT format('account %s holds %s, of which %s are held', id, balance, held)"
-     "  FROM account WHERE kind = 0 AND balance < held"},
+    {"verify_floors", "SELECT format('account %s holds %s, of which %s are held; its floor is %s',"
+                      "              id, balance, held, floor)"
+                      "  FROM account WHERE kind = 0 AND balance::numeric - held < floor"},
+    {"verify_floors_set",
+     "SELECT format('account %s: its floor is %s, but it was last set to %s', id, account.floor,"
+     "              coalesce(last.floor, 0))"
+     "  FROM account LEFT JOIN (SELECT DISTINCT ON (credit) credit AS number, floor FROM journal"
+     "                           WHERE command = 14 AND result IS NULL"
+     "                           ORDER BY credit, credit_seq DESC) AS last USING (number)"
+     " WHERE account.floor <> coalesce(last.floor, 0)"},
     {"verify_asset_postings",
      "SELECT format('asset %s: all postings sum to %s', asset, sum(amount))"
      "  FROM posting JOIN account ON number = account"

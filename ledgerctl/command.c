@@ -182,6 +182,9 @@ static enum exit_code fill(const struct options *options, struct codec *codec, s
             !direction_parse(text_of(options->direction), &command->direction))
             return complain(EXIT_USAGE, "--direction is in, out or both");
         return EXIT_DONE;
+    case COMMAND_SET_FLOOR:
+        command->account = text_of(arguments[0]);
+        return parse_amount(options, arguments[1], &command->amount);
     case COMMAND_BATCH:
         return fill_batch(options, codec, arena, arguments[0], command);
     case COMMAND_CLOSE_ACCOUNT:

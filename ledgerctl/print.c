@@ -88,6 +88,8 @@ static void print_found(const struct reply *reply)
         if (reply->account->frozen != 0)
             line("frozen", text_of(direction_word(reply->account->frozen)));
         if (reply->account->closed) line("closed", TEXT_LITERAL("for ever"));
+        if (reply->account->floor != 0)
+            printf("%-12s %" PRId64 " (minor units)\n", "floor", reply->account->floor);
         line_metadata(reply->account->metadata);
     }
     if (reply->details != NULL) {
@@ -100,6 +102,8 @@ static void print_found(const struct reply *reply)
         if (reply->details->amount > 0)
             printf("%-12s %" PRId64 " %.*s (minor units)\n", "amount", reply->details->amount,
                    TEXT_ARGS(reply->details->asset));
+        if (reply->details->type == COMMAND_SET_FLOOR)
+            printf("%-12s %" PRId64 " (minor units)\n", "floor", reply->details->floor);
         print_target(reply->details);
         line_time("created", reply->details->created_us);
         line("trace", text_of(trace));

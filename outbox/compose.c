@@ -203,6 +203,8 @@ static void add_change(struct composer *composer, const struct work *work, enum 
     event_set_account(&event, side);
     event.amount = outcome->amount;
     event.frozen = (enum direction)(side->state & DIRECTION_BOTH);
+    event.has_floor = type == EVENT_FLOOR_CHANGED;
+    event.floor = outcome->floor;
     add_event(composer, &event);
 }
 
@@ -218,7 +220,11 @@ static void add_rejected(struct composer *composer, const struct work *work)
     event.user_id = command->user_id;
     event.asset = command->asset;
     if (command_has_target(command->type)) event.refers = command->transaction;
-    if (!command->amount.is_decimal) event.amount = command->amount.value;
+    event.has_floor = command->type == COMMAND_SET_FLOOR && !command->amount.is_decimal;
+    if (event.has_floor)
+        event.floor = command->amount.value;
+    else if (!command->amount.is_decimal)
+        event.amount = command->amount.value;
     add_event(composer, &event);
 }
 

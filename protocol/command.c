@@ -73,6 +73,7 @@ struct text command_ordering_key(const struct command *command)
     case COMMAND_FREEZE_ACCOUNT:
     case COMMAND_UNFREEZE_ACCOUNT:
     case COMMAND_CLOSE_ACCOUNT:
+    case COMMAND_SET_FLOOR:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
         return command->account;

@@ -33,6 +33,7 @@ enum {
     X(UNFREEZE_ACCOUNT, "unfreeze_account", true, 11) \
     X(CLOSE_ACCOUNT,   "close_account",   true,  12) \
     X(BATCH,           "batch",           true,  13) \
+    X(SET_FLOOR,       "set_floor",       true,  14) \
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
@@ -68,9 +69,9 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
     struct text user_id, name; /* open_account; get_user: user_id */
     struct text asset;         /* open_account; optional elsewhere */
     enum account_kind kind;    /* open_account */
-    struct amount amount;
-    bool has_amount;         /* capture, reverse: else all of it */
-    struct bytes metadata;   /* canonical msgpack map; empty when absent */
+    struct amount amount;      /* set_floor: the floor */
+    bool has_amount;           /* capture, reverse: else all of it */
+    struct bytes metadata;     /* canonical msgpack map; empty when absent */
     struct uuid transaction; /* get_transaction, reverse; capture, release, expire_hold: the hold */
     uint32_t expires_in_s;   /* hold; 0: never */
     bool keeps_rest;         /* capture: "final" is false */

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-enum { EVENT_FIELDS = 25 };
+enum { EVENT_FIELDS = 26 };
 
 static const char *const words[] = {
 #define X(name, word) [EVENT_##name] = (word),
@@ -38,6 +38,7 @@ enum event_type event_type_of(enum command_type type)
         [COMMAND_FREEZE_ACCOUNT] = EVENT_ACCOUNT_FROZEN,
         [COMMAND_UNFREEZE_ACCOUNT] = EVENT_ACCOUNT_UNFROZEN,
         [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
+        [COMMAND_SET_FLOOR] = EVENT_FLOOR_CHANGED,
     };
     _Static_assert(EVENT_TRANSACTION_CREATED == 0, "of all that are not said above");
 
@@ -74,6 +75,7 @@ void event_pack(struct writer *writer, const struct event *event)
     if (!uuid_is_zero(&event->refers))
         pack_uuid(&map, event->command == COMMAND_REVERSE ? "reverses" : "hold", &event->refers);
     if (event->expires_us != 0) pack_time(&map, "expires_at", event->expires_us);
+    if (event->has_floor) pack_int(&map, "floor", event->floor);
     if (event->frozen != 0) pack_text(&map, "frozen", text_of(direction_word(event->frozen)));
     if (event->has_balance) pack_balance(&map, event);
     if (event->type == EVENT_COMMAND_REJECTED) {
@@ -138,6 +140,9 @@ static bool take_words(const struct parts *parts, struct event *out,
     if (parts->frozen.length > 0 && !direction_parse(parts->frozen, &out->frozen))
         return problem_set(problem, PROBLEM_SIZE, "frozen: must be in, out or both");
 
+    if (out->type == EVENT_FLOOR_CHANGED && !out->has_floor)
+        return problem_set(problem, PROBLEM_SIZE, "floor: must be in account.floor_changed");
+
     out->result = RESULT_APPLIED;
     if (parts->error.length > 0 && !result_parse(parts->error, &out->result))
         return problem_set(problem, PROBLEM_SIZE, "error: '%.*s' is not known",
@@ -175,6 +180,7 @@ bool event_unpack(struct bytes map, struct event *out, char problem[static PROBL
         {.name = "held", .type = FIELD_INT, .target = &out->held},
         {.name = "available", .type = FIELD_INT, .target = &parts.available},
         {.name = "seq", .type = FIELD_INT, .target = &out->seq},
+        {.name = "floor", .type = FIELD_INT, .target = &out->floor},
         {.name = "event_type", .type = FIELD_TEXT, .target = &parts.event_type, .required = true},
         {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction, .required = true},
         {.name = "type", .type = FIELD_TEXT, .target = &parts.type, .required = true},
@@ -202,6 +208,7 @@ bool event_unpack(struct bytes map, struct event *out, char problem[static PROBL
     parts.has_held = fields[1].present;
     parts.has_available = fields[2].present;
     parts.has_seq = fields[3].present;
+    out->has_floor = fields[4].present;
     return take_words(&parts, out, problem) && take_balance(&parts, out, problem);
 }
 

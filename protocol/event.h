@@ -16,6 +16,7 @@
     X(ACCOUNT_FROZEN,      "account.frozen") \
     X(ACCOUNT_UNFROZEN,    "account.unfrozen") \
     X(ACCOUNT_CLOSED,      "account.closed") \
+    X(FLOOR_CHANGED,       "account.floor_changed") \
     X(HOLD_PLACED,         "hold.placed") \
     X(HOLD_RELEASED,       "hold.released") \
     X(HOLD_EXPIRED,        "hold.expired") \
@@ -40,8 +41,10 @@ struct event {
     int64_t amount;
     int64_t new_balance, held, seq; /* after it; only with has_balance */
     bool has_balance;
-    struct uuid refers;    /* the hold, or the transaction that is reversed; zero: none */
-    int64_t expires_us;    /* of a hold; 0: never */
+    struct uuid refers; /* the hold, or the transaction that is reversed; zero: none */
+    int64_t expires_us; /* of a hold; 0: never */
+    int64_t floor;      /* FLOOR_CHANGED, or the one that was refused; only with has_floor */
+    bool has_floor;
     enum direction frozen; /* ACCOUNT_FROZEN and _UNFROZEN: what is frozen now; 0: nothing */
     enum result result;    /* COMMAND_REJECTED: why */
     struct text caller, key;

@@ -12,8 +12,14 @@
 
 #include <assert.h>
 
-enum { REPLY_FIELDS = 15, LEG_FIELDS = 6, BALANCE_FIELDS = 6, USER_FIELDS = 5, ACCOUNT_FIELDS = 9 };
-enum { DETAILS_FIELDS = 17, DETAILS_AT_ONCE = 14, CODE_CREATED = 201, BALANCES_MAX = 2 };
+enum {
+    REPLY_FIELDS = 15,
+    LEG_FIELDS = 6,
+    BALANCE_FIELDS = 6,
+    USER_FIELDS = 5,
+    ACCOUNT_FIELDS = 10
+};
+enum { DETAILS_FIELDS = 18, DETAILS_AT_ONCE = 14, CODE_CREATED = 201, BALANCES_MAX = 2 };
 
 _Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
                "a transaction has two sides");
@@ -64,6 +70,7 @@ static void pack_account(struct writer *writer, const struct account_view *view)
     pack_raw(&map, "metadata", view->metadata);
     if (view->frozen != 0) pack_text(&map, "frozen", text_of(direction_word(view->frozen)));
     if (view->closed) pack_bool(&map, "closed", true);
+    if (view->floor != 0) pack_int(&map, "floor", view->floor);
     pack_map_close(&map);
 }
 
@@ -94,6 +101,7 @@ static void pack_details(struct writer *writer, const struct transaction_view *v
     pack_text(&map, "credit", view->credit);
     pack_text(&map, "asset", view->asset);
     if (view->amount != 0) pack_int(&map, "amount", view->amount);
+    if (view->type == COMMAND_SET_FLOOR) pack_int(&map, "floor", view->floor);
     pack_time(&map, "created_at", view->created_us);
     pack_hex(&map, "trace_id", &view->trace_id);
     pack_text(&map, "app_id", view->caller);
@@ -281,6 +289,7 @@ static bool take_account(struct bytes map, struct arena *arena, struct reply *ou
         {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
         {.name = "frozen", .type = FIELD_TEXT, .target = &frozen},
         {.name = "closed", .type = FIELD_BOOL, .target = &view->closed},
+        {.name = "floor", .type = FIELD_INT, .target = &view->floor},
     };
     if (!unpack_fields(map, fields, ACCOUNT_FIELDS, problem)) return false;
     if (frozen.length > 0 && !direction_parse(frozen, &view->frozen))
@@ -310,6 +319,7 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
         {.name = "credit", .type = FIELD_TEXT, .target = &view->credit},
         {.name = "asset", .type = FIELD_TEXT, .target = &view->asset},
         {.name = "amount", .type = FIELD_INT, .target = &view->amount},
+        {.name = "floor", .type = FIELD_INT, .target = &view->floor},
         {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
         {.name = "trace_id", .type = FIELD_HEX, .target = &view->trace_id, .required = true},
         {.name = "app_id", .type = FIELD_TEXT, .target = &view->caller},

@@ -32,6 +32,7 @@ struct account_view {
     struct bytes metadata;
     enum direction frozen; /* 0: nothing is */
     bool closed;
+    int64_t floor; /* how far below zero what is available may go; 0: not at all */
 };
 
 struct transaction_view {
@@ -47,6 +48,7 @@ struct transaction_view {
     struct uuid
         settled; /* by this: the hold ended, the transaction was reversed; zero: it is not */
     int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
+    int64_t floor;                 /* that a set_floor set */
 };
 
 struct reply;

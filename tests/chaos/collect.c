@@ -134,6 +134,7 @@ static void take_event(struct collector *self, const struct delivery *delivery)
     case EVENT_ACCOUNT_FROZEN:
     case EVENT_ACCOUNT_UNFROZEN:
     case EVENT_ACCOUNT_CLOSED:
+    case EVENT_FLOOR_CHANGED:
     case EVENT_HOLD_PLACED:
     case EVENT_HOLD_RELEASED:
     case EVENT_HOLD_EXPIRED: /* a step of the account that moves nothing */

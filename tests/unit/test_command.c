@@ -54,6 +54,12 @@ static const struct golden {
      "{\"atomic\":false,\"commands\":[{},{\"a\":1}]}"},
     {{.type = COMMAND_BATCH, .legs = WIRE_BYTES("\x91\xc0"), .legs_count = 1},
      WIRE_BYTES("\x81\xa8""commands\x91\xc0"), "{\"commands\":[null]}"},
+    {{.type = COMMAND_SET_FLOOR, .account = WIRE_TEXT("a"), .amount = {-5005, 2, true}},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa5""floor\xa6""-50.05"),
+     "{\"account\":\"a\",\"floor\":\"-50.05\"}"},
+    {{.type = COMMAND_SET_FLOOR, .account = WIRE_TEXT("a"), .amount = {INT64_MIN, 0, false}},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa5""floor\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
+     "{\"account\":\"a\",\"floor\":-9223372036854775808}"},
 };
 
 #define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
@@ -85,6 +91,13 @@ static const struct {
     {COMMAND_TRANSFER, "{\"account\":\"a\"}",                 "account: unknown key for transfer"},
     {COMMAND_OPEN_ACCOUNT, "{\"account\":\"a\",\"user_id\":\"u\"}", "asset: missing"},
     {COMMAND_OPEN_ACCOUNT, "{\"amount\":1}",                  "amount: unknown key for open_account"},
+    {COMMAND_SET_FLOOR, "{\"account\":\"a\"}",               "floor: missing"},
+    {COMMAND_SET_FLOOR, "{\"account\":\"a\",\"amount\":1}",  "amount: unknown key for set_floor"},
+    {COMMAND_SET_FLOOR, "{\"floor\":-0.5}",
+     "floor: a float is refused; send an integer of minor units or a decimal string"},
+    {COMMAND_SET_FLOOR, "{\"floor\":true}",
+     "floor: must be an integer of minor units or a decimal string"},
+    {COMMAND_DEPOSIT, "{\"floor\":0}",                        "floor: unknown key for deposit"},
     {COMMAND_DEPOSIT, "[]",                                   "body: must be a map"},
     {COMMAND_DEPOSIT, "null",                                 "body: must be a map"},
     {COMMAND_DEPOSIT, "{\"amount\":1.0}",                     FLOAT_REFUSED},
@@ -438,6 +451,11 @@ static struct command random_command(void)
     case COMMAND_GET_TRANSACTION:
         command.transaction = wire_random_uuid();
         return command;
+    case COMMAND_SET_FLOOR:
+        command.account = random_id(ID_LENGTH_MAX);
+        command.amount = random_amount();
+        command.metadata = random_metadata();
+        return command;
     case COMMAND_BATCH: /* it has one condition alone; its legs are read elsewhere */
         command.conditions = (struct conditions){.not_after_us = command.conditions.not_after_us};
         command.independent = rand() % 2 == 0;
@@ -585,6 +603,7 @@ static const struct {
     {COMMAND_UNFREEZE_ACCOUNT, "unfreeze_account", "account", 11, true},
     {COMMAND_CLOSE_ACCOUNT,   "close_account",   "account", 12,  true},
     {COMMAND_BATCH,           "batch",           "",        13,  true},
+    {COMMAND_SET_FLOOR,       "set_floor",       "account", 14,  true},
     {COMMAND_GET_USER,        "get_user",        "user",    101, false},
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},

@@ -63,6 +63,17 @@ static const struct golden {
      WIRE_TEXT("{\"event_type\":\"account.opened\"," JSON_TRANSACTION "\"type\":\"open_account\","
          "\"user_id\":\"alice\",\"account\":\"a\",\"asset\":\"EUR\",\"new_balance\":0,\"held\":0,"
          "\"available\":0,\"seq\":0," JSON_END "}")},
+    {"a floor changed",
+     {.type = EVENT_FLOOR_CHANGED, .command = COMMAND_SET_FLOOR, .result = RESULT_APPLIED,
+      .user_id = {"alice", 5}, .account = {"a", 1}, .asset = {"EUR", 3}, .has_floor = true, .floor = -500,
+      .has_balance = true, .new_balance = -20, .held = 30, .seq = 10, OUTCOME},
+     WIRE_TEXT("\xde\x00\x0f" "\xaa" "event_type" "\xb5" "account.floor_changed" TRANSACTION
+         "\xa4" "type" "\xa9" "set_floor" "\xa7" "user_id" "\xa5" "alice" "\xa7" "account" "\xa1" "a"
+         "\xa5" "asset" "\xa3" "EUR" "\xa5" "floor" "\xd1\xfe\x0c" "\xab" "new_balance" "\xec" "\xa4" "held" "\x1e"
+         "\xa9" "available" "\xd0\xce" "\xa3" "seq" "\x0a" END),
+     WIRE_TEXT("{\"event_type\":\"account.floor_changed\"," JSON_TRANSACTION "\"type\":\"set_floor\","
+         "\"user_id\":\"alice\",\"account\":\"a\",\"asset\":\"EUR\",\"floor\":-500,\"new_balance\":-20,"
+         "\"held\":30,\"available\":-50,\"seq\":10," JSON_END "}")},
     {"a refusal",
      {.type = EVENT_COMMAND_REJECTED, .command = COMMAND_WITHDRAW, .result = RESULT_INSUFFICIENT_FUNDS,
       .account = {"a", 1}, .amount = 1, OUTCOME},
@@ -80,6 +91,7 @@ static const struct golden {
     "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\""
 #define CREATED HEAD("\"transaction.created\"", "\"deposit\"") ",\"direction\":\"credit\""
 #define OPENED HEAD("\"account.opened\"", "\"open_account\"")
+#define FLOOR HEAD("\"account.floor_changed\"", "\"set_floor\"")
 #define REJECTED HEAD("\"command.rejected\"", "\"deposit\"")
 
 static const struct { const char *json, *begins; } refusals[] = {
@@ -96,6 +108,8 @@ static const struct { const char *json, *begins; } refusals[] = {
     {HEAD("\"transaction.created\"", "\"deposit\"") ",\"direction\":1}", "direction: must be text"},
     {OPENED ",\"direction\":\"credit\"}", "direction: must be credit or debit, in"},
     {OPENED ",\"error\":\"expired\"}", "error: must be in command.rejected alone"},
+    {FLOOR "}", "floor: must be in account.floor_changed"},
+    {FLOOR ",\"floor\":\"0\"}", "floor: must be an integer"},
     {REJECTED "}", "error: must be in command.rejected alone"},
     {REJECTED ",\"error\":\"tired\"}", "error: 'tired'"},
     {REJECTED ",\"error\":false}", "error: must be text"},
@@ -123,6 +137,7 @@ static const char *const acceptances[] = {
     CREATED "}",
     CREATED ",\"new_balance\":1,\"held\":0,\"available\":1,\"seq\":1,\"mood\":{\"seq\":[null]}}",
     OPENED "}",
+    FLOOR ",\"floor\":0}",
     REJECTED ",\"error\":\"expired\"}",
 };
 /* clang-format on */
@@ -143,9 +158,10 @@ static bool event_equal(const struct event *a, const struct event *b)
            wire_uuid_equal(a->transaction, b->transaction) && text_equal(a->user_id, b->user_id) &&
            text_equal(a->account, b->account) && text_equal(a->asset, b->asset) &&
            text_equal(a->counterparty, b->counterparty) && a->is_credit == b->is_credit &&
-           a->amount == b->amount && text_equal(a->caller, b->caller) &&
-           text_equal(a->key, b->key) && a->timestamp_us == b->timestamp_us &&
-           wire_uuid_equal(a->trace_id, b->trace_id) && wire_bytes_equal(a->metadata, b->metadata);
+           a->has_floor == b->has_floor && a->floor == b->floor && a->amount == b->amount &&
+           text_equal(a->caller, b->caller) && text_equal(a->key, b->key) &&
+           a->timestamp_us == b->timestamp_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
+           wire_bytes_equal(a->metadata, b->metadata);
 }
 
 static void test_golden(void **state)
@@ -236,6 +252,8 @@ static struct event random_event(void)
     int64_t available;
 
     if (event.type == EVENT_TRANSACTION_CREATED) event.is_credit = rand() % 2 == 0;
+    event.has_floor = event.type == EVENT_FLOOR_CHANGED || rand() % 4 == 0;
+    if (event.has_floor) event.floor = wire_random_int();
     if (event.type == EVENT_COMMAND_REJECTED) event.result = (enum result)(rand() % RESULT_APPLIED);
     if (!event.has_balance) return event;
     do {

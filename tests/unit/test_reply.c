@@ -71,6 +71,20 @@ static const struct account_view account = {.account = {"fees", 4},
                                             .metadata = WIRE_BYTES("\x81\xa1"
                                                                    "a"
                                                                    "\x01")};
+static const struct account_view overdraft = {.account = {"a", 1},
+                                              .user_id = {"u", 1},
+                                              .asset = {"EUR", 3},
+                                              .scale = 2,
+                                              .created_us = WIRE_NOON_US,
+                                              .floor = -500};
+static const struct transaction_view floor_set = {.transaction = WIRE_TRANSACTION,
+                                                  .type = COMMAND_SET_FLOOR,
+                                                  .credit = {"a", 1},
+                                                  .asset = {"EUR", 3},
+                                                  .floor = 0,
+                                                  .created_us = WIRE_NOON_US,
+                                                  .trace_id = WIRE_TRACE_ID,
+                                                  .key = {"k1", 2}};
 static const struct transaction_view details = {.transaction = WIRE_TRANSACTION,
                                                 .type = COMMAND_TRANSFER,
                                                 .debit = {"a", 1},
@@ -134,6 +148,23 @@ static const struct golden goldens[] = {
      WIRE_TEXT(JSON_APPLIED "\"account\":{\"account\":\"fees\",\"user_id\":\"bank\",\"asset\":\"BHD\","
          "\"kind\":\"system\",\"scale\":3,\"created_at\":\"2026-11-23T12:00:00.000000Z\","
          "\"metadata\":{\"a\":1}}," JSON_END)},
+    {"an account with a floor",
+     {.result = RESULT_APPLIED, .account = &overdraft, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\x86" APPLIED "\xa7" "account" "\x87" "\xa7" "account" "\xa1" "a"
+         "\xa7" "user_id" "\xa1" "u" "\xa5" "asset" "\xa3" "EUR" "\xa4" "kind" "\xa4" "user"
+         "\xa5" "scale" "\x02" CREATED_AT "\xa5" "floor" "\xd1\xfe\x0c" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"account\":{\"account\":\"a\",\"user_id\":\"u\",\"asset\":\"EUR\","
+         "\"kind\":\"user\",\"scale\":2,\"created_at\":\"2026-11-23T12:00:00.000000Z\","
+         "\"floor\":-500}," JSON_END)},
+    {"a floor set",
+     {.result = RESULT_APPLIED, .details = &floor_set, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\x86" APPLIED "\xa7" "details" "\x88" TRANSACTION "\xa4" "type" "\xa9" "set_floor"
+         "\xa6" "credit" "\xa1" "a" "\xa5" "asset" "\xa3" "EUR" "\xa5" "floor" "\x00" CREATED_AT TRACE_ID
+         "\xaf" "idempotency_key" "\xa2" "k1" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"details\":{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\","
+         "\"type\":\"set_floor\",\"credit\":\"a\",\"asset\":\"EUR\",\"floor\":0,"
+         "\"created_at\":\"2026-11-23T12:00:00.000000Z\","
+         "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"idempotency_key\":\"k1\"}," JSON_END)},
     {"a transaction",
      {.result = RESULT_APPLIED, .details = &details, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
      WIRE_TEXT("\x86" APPLIED "\xa7" "details" "\x8b" TRANSACTION "\xa4" "type" "\xa8" "transfer"
@@ -176,7 +207,8 @@ static bool account_equal(const struct account_view *a, const struct account_vie
     if (a == NULL || b == NULL) return a == b;
     return text_equal(a->account, b->account) && text_equal(a->user_id, b->user_id) &&
            text_equal(a->asset, b->asset) && a->kind == b->kind && a->scale == b->scale &&
-           a->created_us == b->created_us && wire_bytes_equal(a->metadata, b->metadata);
+           a->created_us == b->created_us && wire_bytes_equal(a->metadata, b->metadata) &&
+           a->floor == b->floor;
 }
 
 static bool details_equal(const struct transaction_view *a, const struct transaction_view *b)
@@ -187,7 +219,7 @@ static bool details_equal(const struct transaction_view *a, const struct transac
            text_equal(a->asset, b->asset) && a->amount == b->amount &&
            a->created_us == b->created_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
            text_equal(a->caller, b->caller) && text_equal(a->key, b->key) &&
-           wire_bytes_equal(a->metadata, b->metadata);
+           wire_bytes_equal(a->metadata, b->metadata) && a->floor == b->floor;
 }
 
 static struct text message_of(const struct reply *reply)
@@ -461,7 +493,8 @@ static void random_parts(struct reply *reply)
                                          .kind = (enum account_kind)(rand() % 2),
                                          .scale = (uint8_t)(rand() % (SCALE_MAX + 1)),
                                          .created_us = wire_random_time(),
-                                         .metadata = wire_random_metadata(&arena)};
+                                         .metadata = wire_random_metadata(&arena),
+                                         .floor = wire_random_int()};
     transaction_view =
         (struct transaction_view){.transaction = wire_random_uuid(),
                                   .type = (enum command_type)(rand() % COMMANDS_COUNT),
@@ -474,6 +507,7 @@ static void random_parts(struct reply *reply)
                                   .caller = wire_random_optional(&arena, 255),
                                   .key = wire_random_optional(&arena, 128),
                                   .metadata = wire_random_metadata(&arena)};
+    if (transaction_view.type == COMMAND_SET_FLOOR) transaction_view.floor = wire_random_int();
     if (rand() % 4 == 0) reply->user = &user_view;
     if (rand() % 4 == 0) reply->account = &account_view;
     if (rand() % 4 == 0) reply->details = &transaction_view;
