@@ -5,10 +5,11 @@
 #define LEDGER_STORE_INTERNAL_PG_H
 
 #include "base/array.h"
+#include "ledger/assets_pg.h"
 #include "ledger/met.h"
 #include "ledger/store_pg.h"
 
-enum { ASSETS_MAX = 4096, STORE_PARAMS_MAX = 4, PLACE_SIZE = 6 };
+enum { STORE_PARAMS_MAX = 4, PLACE_SIZE = 6 };
 
 struct place { /* of a row: PostgreSQL's ctid in binary, block and offset; lasts while it is locked
                 */

@@ -1,7 +1,6 @@
 /*
  * admin.c - verbs that care for the database: migrate, verify, rebase.
  */
-#include "base/db_pg.h"
 #include "ledger/migrate_pg.h"
 #include "ledger/verify_pg.h"
 #include "ledgerctl/ledgerctl.h"
@@ -13,8 +12,7 @@
 
 enum { CONNECT_MS = 5000, VERIFY_ANSWER_MS = 3600 * 1000, SHOWN_DIFFERENCES = 20 };
 
-static bool open_db(const struct options *options, uint32_t answer_ms, struct db **db,
-                    struct err *err)
+bool open_db(const struct options *options, uint32_t answer_ms, struct db **db, struct err *err)
 {
     struct db_options db_options = {.url = options->database_url,
                                     .application_name = "ledgerctl",

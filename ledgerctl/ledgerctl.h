@@ -4,6 +4,7 @@
 #ifndef LEDGERCTL_LEDGERCTL_H
 #define LEDGERCTL_LEDGERCTL_H
 
+#include "base/db_pg.h"
 #include "client/ledger_client.h"
 
 enum exit_code { /* as scripts see them */
@@ -35,6 +36,12 @@ enum exit_code run_command(const struct options *options, const char *verb, char
 enum exit_code run_migrate(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_verify(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
+
+/* For verbs that go to the database past the broker; its owner's login. */
+enum { ADMIN_ANSWER_MS = 10000 };
+MUST_CHECK bool open_db(const struct options *options, uint32_t answer_ms, struct db **db,
+                        struct err *err);
 
 void print_reply(const struct options *options, struct codec *codec, const struct reply *reply);
 /* One line on standard error, "ledgerctl: ...". */

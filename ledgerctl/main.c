@@ -20,7 +20,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, verify and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, verify and rebase"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
 };
@@ -42,12 +42,14 @@ static const struct verb {
     {"freeze-account",  "ACCOUNT",            "no more money in, out or both; --direction",          1, 1, run_command},
     {"unfreeze-account", "ACCOUNT",           "takes that back; --direction",                        1, 1, run_command},
     {"close-account",   "ACCOUNT",            "for ever; only at zero",                              1, 1, run_command},
+    {"set-floor",       "ACCOUNT -- FLOOR",   "how far below zero it may go, as -100.00; 0: not at all", 2, 2, run_command},
     {"batch",           "FILE",               "a JSON list of commands, all or none; --independent", 1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
     {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number",           1, 1, run_command},
     {"get-transaction", "TRANSACTION",        "both sides, amount, trace",                           1, 1, run_command},
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
+    {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"verify",          "",                   "recomputes every balance; fails when the books are wrong", 0, 0, run_verify},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };

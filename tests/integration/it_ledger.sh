@@ -53,6 +53,27 @@ back=$(printf '{"type":"transfer","idempotency_key":"b4/1","from":"carol","to":"
 expect "$(ctl batch - --key b4 <<<"[$back]")" status applied
 [[ $(balance) == 100 ]] || fail "the balance is $(balance)"
 
+echo "an overdraft; an asset of one's own"
+expect "$(ctl open-account dave --user dave --asset EUR)" status applied
+expect "$(ctl set-floor dave --key f1 -- 0.01)" status rejected error invalid_amount
+expect "$(ctl set-floor dave --key f2 -- -5.00)" status applied seq 1
+expect "$(ctl set-floor dave --key f2 -- -5.00)" status applied replayed true
+expect "$(ctl withdraw dave 5.01 --key f3)" status rejected error insufficient_funds
+expect "$(ctl withdraw dave 5 --key f4)" status applied balance -500 available -500
+expect "$(ctl get-account dave)" floor -500
+"$bin/ledgerctl" get-account dave | grep -q '^floor  *-500 ' || fail "no floor is shown"
+expect "$(ctl set-floor dave --key f5 -- 0)" status rejected error insufficient_funds
+expect "$(ctl deposit dave 5 --key f6)" status applied balance 0
+expect "$(ctl open-account dave:pts --user dave --asset POINTS --key p1)" error asset_not_found
+expect "$(ctl asset add POINTS 0)" asset POINTS scale 0 added true
+expect "$(ctl asset add POINTS 0)" added false
+"$bin/ledgerctl" asset add POINTS 1 2>/dev/null && fail "an asset changed its scale"
+[[ $("$bin/ledgerctl" asset add points 0 2>&1; echo $?) == *2 ]] || fail "a code in small letters was taken"
+"$bin/ledgerctl" asset list | grep -qE '^POINTS +0$' || fail "the asset is not listed"
+ctl asset list | python3 -c 'import json,sys; a={x["asset"]: x["scale"] for x in json.load(sys.stdin)}; assert a["POINTS"] == 0 and a["EUR"] == 2'
+expect "$(ctl open-account dave:pts --user dave --asset POINTS --key p2)" status applied
+expect "$(ctl deposit dave:pts 7 --key p3)" status applied balance 7
+
 echo "without Redis"
 says worker ready 200 || fail "not ready: $(ready worker)"
 "$servers" stop "$instance" redis
