@@ -1,7 +1,8 @@
 /*
  * decide.c - see decide.h. The order of the checks is the order of RESULTS in protocol/result.h,
- * with two exceptions: whether a decimal amount fits can be known only once the account, and so its
- * asset's scale, is; and whether both sides are the same account only once the target is.
+ * with three exceptions: whether a decimal amount fits can be known only once the account, and so
+ * its asset's scale, is; whether both sides are the same account only once the target is; and
+ * whether what is imported comes too early only once its accounts are.
  */
 #include "ledger/decide.h"
 
@@ -132,7 +133,7 @@ static bool open_account(struct batch *batch, const struct command *command, str
     account->kind = command->kind;
     account->asset = asset;
     account->user_id = command->user_id;
-    account->created_us = account->changed_us = batch->now_us;
+    account->created_us = account->changed_us = batch->as_of_us;
     account->metadata = command->metadata;
     account_assert_valid(account);
     out->asset = asset;
@@ -199,7 +200,7 @@ static enum result hold_ended(const struct target *hold, enum result otherwise)
 
 static bool is_due(const struct batch *batch, const struct target *hold)
 {
-    return hold->expires_us != 0 && hold->expires_us <= batch->now_us;
+    return hold->expires_us != 0 && hold->expires_us <= batch->as_of_us;
 }
 
 /* The hold that a command names, and its account. */
@@ -400,6 +401,20 @@ static enum result check_state(const struct plan *plan)
     return RESULT_APPLIED;
 }
 
+static bool is_too_early(const struct batch *batch, const struct account *account)
+{
+    return has_floor(account) && batch->as_of_us < account->changed_us;
+}
+
+/* What is imported has its own time, which is not to be changed as that of the clock is: see
+ * time_of. */
+static enum result check_time(const struct batch *batch, const struct plan *plan)
+{
+    if (batch->as_of_us == batch->now_us) return RESULT_APPLIED;
+    bool too_early = is_too_early(batch, plan->debit) || is_too_early(batch, plan->credit);
+    return too_early ? RESULT_OUT_OF_ORDER : RESULT_APPLIED;
+}
+
 static enum result check_conditions(const struct command *command, const struct plan *plan)
 {
     const struct conditions *conditions = &command->conditions;
@@ -440,10 +455,12 @@ static enum result check_money(const struct plan *plan)
     return RESULT_APPLIED;
 }
 
-static enum result check(const struct command *command, const struct plan *plan)
+static enum result check(const struct batch *batch, const struct command *command,
+                         const struct plan *plan)
 {
-    enum result result = check_kind(command, plan);
+    enum result result = check_time(batch, plan);
 
+    if (result == RESULT_APPLIED) result = check_kind(command, plan);
     if (result == RESULT_APPLIED) result = check_state(plan);
     if (result == RESULT_APPLIED) result = check_conditions(command, plan);
     if (result == RESULT_APPLIED) result = check_money(plan);
@@ -529,13 +546,13 @@ static bool apply(struct batch *batch, const struct command *command, struct out
     struct plan plan = {0};
 
     out->result = make_plan(batch, command, &plan);
-    if (out->result == RESULT_APPLIED) out->result = check(command, &plan);
+    if (out->result == RESULT_APPLIED) out->result = check(batch, command, &plan);
     if (out->result != RESULT_APPLIED) return true;
     if (!note(batch, plan.debit, NULL) || !note(batch, plan.credit, NULL) ||
         !note(batch, NULL, plan.target))
         return false;
-    plan.at_us = time_of(&plan, batch->now_us);
-    carry_out(&plan, command, batch->now_us, out); /* decided: from here on only assignments */
+    plan.at_us = time_of(&plan, batch->as_of_us);
+    carry_out(&plan, command, batch->as_of_us, out); /* decided: from here on only assignments */
     return true;
 }
 
@@ -558,7 +575,7 @@ static enum result look_up(const struct batch *batch, const struct work *work, s
 
 static bool is_late(const struct batch *batch, int64_t until_us)
 {
-    return until_us != 0 && until_us < batch->now_us;
+    return until_us != 0 && until_us < batch->as_of_us;
 }
 
 enum result decide_whether(const struct batch *batch, const struct request *request)
@@ -566,7 +583,7 @@ enum result decide_whether(const struct batch *batch, const struct request *requ
     if (is_late(batch, request->deadline_us) ||
         is_late(batch, request->command.conditions.not_after_us))
         return RESULT_EXPIRED;
-    return RESULT_APPLIED;
+    return request->at_us > batch->now_us ? RESULT_OUT_OF_ORDER : RESULT_APPLIED;
 }
 
 bool decide(struct batch *batch, const struct work *work, struct outcome *out)

@@ -46,8 +46,9 @@ static const struct account_view *view_account(struct arena *arena, const struct
 static struct reply reply_begin(const struct batch *batch, const struct work *work,
                                 enum result result)
 {
-    return (struct reply){
-        .result = result, .timestamp_us = batch->now_us, .trace_id = work->request->trace.trace_id};
+    return (struct reply){.result = result,
+                          .timestamp_us = batch->as_of_us,
+                          .trace_id = work->request->trace.trace_id};
 }
 
 /* A system account's balance is not known without its deltas; queries ask for them. */
@@ -316,6 +317,8 @@ bool ledger_apply(struct batch *batch, struct err *err)
     bool ok = keys_open(&keys, batch);
     for (uint32_t i = 0; ok && i < batch->works_count; i++) {
         struct work *work = &batch->works[i];
+        int64_t at_us = work->request->at_us;
+        batch->as_of_us = at_us != 0 ? at_us : batch->now_us; /* a batch's legs have its time */
         if (work->origin == ORIGIN_NONE && !work->is_leg)
             ok = work->legs_count > 0 ? apply_batch(batch, &keys, work)
                                       : apply_one(batch, &keys, work);

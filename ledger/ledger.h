@@ -66,7 +66,10 @@ struct batch {
     uint32_t targets_count;
     const struct asset *assets; /* all that are registered, sorted by code */
     uint32_t assets_count;
-    int64_t now_us; /* the database's clock, read under the locks */
+    int64_t now_us;   /* the database's clock, read under the locks */
+    int64_t as_of_us; /* when the work at hand is decided: now, or when what is imported happened */
+    int32_t import;   /* the number of the import that this is a part of; 0: none */
+    bool goes_on;     /* in the transaction that is open */
     struct undo *undo;
     bool undoable; /* what is decided now may have to be undone */
 };

@@ -317,7 +317,7 @@ bool store_ask_works(const struct store_load *load, bool (*wants)(const struct w
 static bool send_questions(const struct store_load *load, struct db *db,
                            bool asked[static PARTS_COUNT], struct err *err)
 {
-    if (!query_send(db, &begin, NULL, 0, err)) return false;
+    if (!load->batch->goes_on && !query_send(db, &begin, NULL, 0, err)) return false;
     for (uint32_t i = 0; i < PARTS_COUNT; i++) {
         struct store_question question = {0};
         if (!parts[i]->ask(load, &question, err)) return false;
@@ -329,10 +329,11 @@ static bool send_questions(const struct store_load *load, struct db *db,
     return query_sync(db, err);
 }
 
-static bool read_answers(struct db *db, const bool asked[static PARTS_COUNT],
+static bool read_answers(const struct store_load *load, struct db *db,
+                         const bool asked[static PARTS_COUNT],
                          PGresult *answers[static PARTS_COUNT], struct err *err)
 {
-    if (!query_done_rows(db, NULL, err)) return false;
+    if (!load->batch->goes_on && !query_done_rows(db, NULL, err)) return false;
     for (uint32_t i = 0; i < PARTS_COUNT; i++)
         if (asked[i] && !query_next(db, &answers[i], err)) return false;
     return query_done(db, err);
@@ -378,7 +379,7 @@ bool store_load(struct store *store, struct db *db, struct batch *batch, struct 
     store->locked = arena_take(batch->arena, batch->accounts_count * sizeof *store->locked);
     if (store->locked == NULL) return store_too_large(err);
     bool ok = uses_find(&load, err) && send_questions(&load, db, asked, err) &&
-              read_answers(db, asked, answers, err) && fill(&load, db, answers, err);
+              read_answers(&load, db, asked, answers, err) && fill(&load, db, answers, err);
     for (uint32_t i = 0; i < PARTS_COUNT; i++) PQclear(answers[i]); /* NULL is fine */
     return ok;
 }

@@ -129,9 +129,15 @@ const struct store_part store_part_assets = {
 
 /* --- the end of a batch --- */
 
-bool store_commit(struct db *db, const struct answers *answers, struct err *err)
+bool store_read(struct store *store, struct db *db, struct batch *batch, struct err *err)
 {
-    if (!query_send(db, &commit, NULL, 0, err) || !query_sync(db, err)) return false;
+    return ledger_collect_targets(batch, err) &&
+           (batch->targets_count == 0 || store_resolve(store, db, batch, err)) &&
+           ledger_collect(batch, err) && store_load(store, db, batch, err);
+}
+
+static bool check_answers(struct db *db, const struct answers *answers, struct err *err)
+{
     for (uint32_t i = 0; i < answers->count; i++) {
         uint64_t rows;
         if (!query_done_rows(db, &rows, err)) return false;
@@ -141,7 +147,19 @@ bool store_commit(struct db *db, const struct answers *answers, struct err *err)
                            " rows, not %" PRIu64,
                            i + 1, rows, answers->rows[i]);
     }
-    return query_done_rows(db, NULL, err) && query_done(db, err);
+    return true;
+}
+
+bool store_commit(struct db *db, const struct answers *answers, struct err *err)
+{
+    return query_send(db, &commit, NULL, 0, err) && query_sync(db, err) &&
+           check_answers(db, answers, err) && query_done_rows(db, NULL, err) && query_done(db, err);
+}
+
+bool store_flush(struct db *db, const struct answers *answers, struct err *err)
+{
+    return answers->count == 0 ||
+           (query_sync(db, err) && check_answers(db, answers, err) && query_done(db, err));
 }
 
 bool store_roll_up(struct db *db, uint32_t most, uint32_t *rolled, struct err *err)

@@ -3,11 +3,10 @@
  *
  *     store_resolve(...)        only with targets: what they are, before the transaction; it never
  *                               changes, and tells which accounts are to be locked
- *     store_load(...)           BEGIN; lock and read the accounts, in id order; then the keys
- *     ledger_apply(...)         in memory
- *     store_save(...)           queued: accounts, deltas, journal
- *     outbox_append(...)        queued, last
- *     store_commit(...)         COMMIT, and every answer checked
+ *     store_load(...)           BEGIN (unless it goes on in an open one); lock and read the
+ * accounts, in id order; then the keys ledger_apply(...)         in memory store_save(...) queued:
+ * accounts, deltas, journal outbox_append(...)        queued, last store_commit(...) COMMIT, and
+ * every answer checked
  *
  * Locks before the key look-up, always: a concurrent repeat waits for the accounts and then finds
  * the key. After any failure: query_abandon; nothing was changed, or (a lost link at commit) it is
@@ -40,6 +39,10 @@ MUST_CHECK bool store_resolve(struct store *store, struct db *db, struct batch *
 MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *batch,
                            struct err *err);
 
+/* All of that, from ledger_collect_targets on. */
+MUST_CHECK bool store_read(struct store *store, struct db *db, struct batch *batch,
+                           struct err *err);
+
 /* What a queue of statements must report: the number of rows each one touches. */
 #define ANSWER_ANY UINT64_MAX /* not known beforehand */
 struct answers {
@@ -50,6 +53,9 @@ MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batc
                            struct answers *answers, struct err *err);
 /* An answer with another number of rows is ERR_FATAL: somebody else wrote what was locked. */
 MUST_CHECK bool store_commit(struct db *db, const struct answers *answers, struct err *err);
+
+/* The same without the commit: what is open goes on. */
+MUST_CHECK bool store_flush(struct db *db, const struct answers *answers, struct err *err);
 
 /* Adds the deltas of at most `most` system accounts into their balances; skips what is locked, and
  * leaves alone what 64 bits would not hold. */

@@ -53,11 +53,6 @@ static bool add_columns(struct save *save, const enum array_type *types, uint32_
     return true;
 }
 
-static bool add_now(struct save *save, struct err *err)
-{
-    return add_param(save, binary_time(save->batch->arena, save->batch->now_us), err);
-}
-
 static bool send(struct save *save, const struct statement *statement, uint64_t rows,
                  struct err *err)
 {
@@ -78,20 +73,24 @@ static bool is_decided(const struct work *work)
 /* --- users --- */
 
 static const struct statement insert_users = {
-    "store_insert_users", "INSERT INTO ledger_user (id, name, created_at)"
-                          " SELECT unnest($1::text[]), unnest($2::text[]), $3::timestamptz"
-                          " ON CONFLICT (id) DO UPDATE SET name = excluded.name"
-                          "  WHERE ledger_user.name IS NULL AND excluded.name IS NOT NULL"};
+    "store_insert_users",
+    "INSERT INTO ledger_user (id, name, created_at)"
+    " SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::timestamptz[])"
+    " ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+    "  WHERE ledger_user.name IS NULL AND excluded.name IS NOT NULL"};
 
-enum { USER_COLUMNS = 2 };
-static const enum array_type user_types[USER_COLUMNS] = {ARRAY_TEXT, ARRAY_TEXT};
+enum user_column { USER_ID, USER_NAME, USER_CREATED_AT, USER_COLUMNS };
+static const enum array_type user_types[USER_COLUMNS] = {ARRAY_TEXT, ARRAY_TEXT, ARRAY_TIME};
 
 static void add_user(struct array *array, const void *row, uint32_t column)
 {
-    const struct command *command = &((const struct work *)row)->request->command;
+    const struct work *work = row;
+    const struct command *command = &work->request->command;
 
-    if (column == 0)
+    if (column == USER_ID)
         array_add_text(array, command->user_id);
+    else if (column == USER_CREATED_AT)
+        array_add_time(array, work->reply.timestamp_us);
     else if (command->name.length > 0)
         array_add_text(array, command->name);
     else
@@ -131,7 +130,7 @@ static bool save_users(struct save *save, struct err *err)
             save->rows[unique++] = work;
     }
     save->rows_count = unique;
-    return add_columns(save, user_types, USER_COLUMNS, add_user, err) && add_now(save, err) &&
+    return add_columns(save, user_types, USER_COLUMNS, add_user, err) &&
            send(save, &insert_users, ANSWER_ANY, err);
 }
 
@@ -144,7 +143,7 @@ static const struct statement insert_accounts = {
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
     "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int8[]), unnest($8::int2[]),"
     "        unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::bytea[]),"
-    "        $13::timestamptz"};
+    "        unnest($13::timestamptz[])"};
 
 /* The rows are locked, so they are where they were found, and a row that is not as it was read
  * means a bug; then nothing may be stored. */
@@ -175,11 +174,12 @@ enum account_column {
     ACCOUNT_USER_ID,
     ACCOUNT_ASSET,
     ACCOUNT_METADATA,
+    ACCOUNT_CREATED_AT,
     ACCOUNT_COLUMNS
 };
 static const enum array_type account_types[ACCOUNT_COLUMNS] = {
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TIME,
-    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,  ARRAY_TIME, ARRAY_INT8,
+    ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_TIME};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
 {
@@ -231,6 +231,9 @@ static void add_account(struct array *array, const void *row, uint32_t column)
     case ACCOUNT_METADATA:
         add_bytes_or_null(array, account->metadata);
         return;
+    case ACCOUNT_CREATED_AT:
+        array_add_time(array, account->created_us);
+        return;
     case ACCOUNT_COLUMNS:
         break;
     }
@@ -245,7 +248,7 @@ static bool save_opened(struct save *save, struct err *err)
             save->rows[save->rows_count++] = &save->batch->accounts[i];
     if (save->rows_count == 0) return true;
     return add_columns(save, account_types, ACCOUNT_COLUMNS, add_account, err) &&
-           add_now(save, err) && send(save, &insert_accounts, save->rows_count, err);
+           send(save, &insert_accounts, save->rows_count, err);
 }
 
 /* Where each of them was found. */
@@ -436,14 +439,14 @@ static const struct statement insert_journal = {
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
     "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
-    "                     floor, created_at)"
+    "                     floor, created_at, import)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
     "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::int8[]),"
-    "        unnest($24::timestamptz[])"};
+    "        unnest($24::timestamptz[]), $25::int4"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -566,6 +569,16 @@ static int compare_keys(const void *a, const void *b)
     return uuid_compare(&left->request->key_digest, &right->request->key_digest);
 }
 
+/* NULL for what is not imported. */
+static bool add_import(struct save *save, struct err *err)
+{
+    if (save->batch->import != 0)
+        return add_param(save, binary_int32(save->batch->arena, save->batch->import), err);
+    assert(save->params_count < PARAMS_MAX);
+    save->params[save->params_count++] = (struct param){0};
+    return true;
+}
+
 static bool save_journal(struct save *save, struct err *err)
 {
     save->rows_count = 0;
@@ -575,7 +588,7 @@ static bool save_journal(struct save *save, struct err *err)
     if (save->rows_count == 0) return true;
     qsort(save->rows, save->rows_count, sizeof *save->rows, compare_keys);
     return add_columns(save, journal_types, JOURNAL_COLUMNS, add_work, err) &&
-           send(save, &insert_journal, save->rows_count, err);
+           add_import(save, err) && send(save, &insert_journal, save->rows_count, err);
 }
 
 bool store_save(struct store *store, struct db *db, const struct batch *batch,

@@ -80,15 +80,38 @@ static const struct statement facts = {
     "  LEFT JOIN account AS credited ON credited.number = credit"
     " ORDER BY wanted.at"};
 
+/* What was imported without events: of no row of the journal that a caller made. */
+#define IS_SILENT "coalesce(import IN (SELECT id FROM import WHERE NOT events), false)"
+
 /* Each account's last sequence number, and the first one since the partition that is filled now was
  * begun: from then on every event is still there. */
-static const struct statement lasts = {
-    "verify_events_lasts", "SELECT number, id, account.seq, since.seq"
-                           "  FROM account LEFT JOIN"
-                           "       (SELECT account AS number, min(seq) AS seq FROM entry"
-                           "         WHERE created_at > (SELECT rotated_at FROM outbox_rotation)"
-                           "         GROUP BY account) AS since USING (number)"
-                           " WHERE kind = 0 AND account.seq > 0"};
+static const struct statement declare_lasts = {
+    "verify_lasts_declare",
+    "DECLARE verify_lasts NO SCROLL CURSOR FOR"
+    " WITH since AS ("
+    " SELECT debit, debit_seq, credit, credit_seq FROM journal"
+    "  WHERE result IS NULL AND created_at > (SELECT rotated_at FROM outbox_rotation)"
+    "    AND NOT " IS_SILENT ")"
+    " SELECT number, id, account.seq, since.seq"
+    "   FROM account LEFT JOIN"
+    "        (SELECT number, min(seq) AS seq"
+    "           FROM (SELECT debit AS number, debit_seq AS seq FROM since"
+    "                 UNION ALL SELECT credit, credit_seq FROM since) AS told"
+    "          WHERE seq > 0 GROUP BY number) AS since USING (number)"
+    "  WHERE kind = 0 AND account.seq > 0"};
+static const struct statement fetch_lasts = {"verify_lasts_fetch", "FETCH 256 FROM verify_lasts"};
+static const struct statement close_lasts = {"verify_lasts_close", "CLOSE verify_lasts"};
+
+/* How many of an account's entries after one and up to another were to have no event. */
+static const struct statement silent = {
+    "verify_events_silent", "SELECT count(*)"
+                            "  FROM (SELECT import FROM journal WHERE debit = $1::int8 AND "
+                            "debit_seq > $2::int8 AND debit_seq <= $3::int8"
+                            "        UNION ALL"
+                            "        SELECT import FROM journal WHERE credit = $1::int8 AND "
+                            "credit_seq > $2::int8 AND credit_seq <= $3::int8)"
+                            "       AS entry"
+                            " WHERE " IS_SILENT};
 
 /* --- what is remembered of each account --- */
 
@@ -115,10 +138,33 @@ static struct span *span_of(const struct events *events, int64_t number)
     }
 }
 
+/* Whether none of the account's entries between the two had an event to begin with. */
+static bool is_silent(const struct events *events, int64_t number, int64_t after, int64_t until,
+                      bool *out, struct err *err)
+{
+    const int64_t values[] = {number, after, until};
+    uint8_t binary[3][sizeof(int64_t)];
+    struct param params[3];
+    PGresult *row;
+
+    *out = until <= after;
+    if (*out) return true;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct writer writer = writer_over(binary[i], sizeof binary[i]);
+        write_u64(&writer, (uint64_t)values[i]);
+        params[i] = (struct param){binary[i], sizeof binary[i]};
+    }
+    if (!query_one(events->verify->db, &silent, params, 3, &row, err)) return false;
+    *out = cell_int64(row, 0, 0) == until - after;
+    PQclear(row);
+    return true;
+}
+
 static bool span_add(struct events *events, const struct event *event, int64_t number,
                      struct err *err)
 {
     struct span *span = span_of(events, number);
+    bool follows;
 
     if (span->number == 0) {
         if (++events->spans_count == SLOTS)
@@ -126,7 +172,8 @@ static bool span_add(struct events *events, const struct event *event, int64_t n
         *span = (struct span){number, event->seq, event->seq};
         return true;
     }
-    if (event->seq != span->last + 1)
+    if (!is_silent(events, number, span->last, event->seq - 1, &follows, err)) return false;
+    if (event->seq <= span->last || !follows)
         verify_differ(events->verify,
                       "account %.*s: in the outbox its event with sequence number %" PRId64
                       " is followed by %" PRId64,
@@ -351,39 +398,48 @@ static bool compare_all(struct events *events, struct err *err)
 
 /* --- what the events do not tell --- */
 
-static void compare_last(const struct events *events, const PGresult *row)
+static bool compare_last(const struct events *events, const PGresult *rows, int row,
+                         struct err *err)
 {
-    int64_t number = cell_int64(row, 0, 0), seq = cell_int64(row, 0, 2);
-    struct text id = cell_text(row, 0, 1);
-    bool is_new = !cell_is_null(row, 0, 3);
+    int64_t number = cell_int64(rows, row, 0), seq = cell_int64(rows, row, 2);
+    struct text id = cell_text(rows, row, 1);
+    bool is_told = true, is_new = !cell_is_null(rows, row, 3);
 
-    if (!is_shared_here(events, number)) return;
+    if (!is_shared_here(events, number)) return true;
     const struct span *span = span_of(events, number);
-    if (span->number != 0 && span->last != seq)
+    if (span->number != 0 && span->last != seq &&
+        !is_silent(events, number, span->last, seq, &is_told, err))
+        return false;
+    if (!is_told || span->last > seq)
         verify_differ(events->verify,
                       "account %.*s: its sequence number is %" PRId64
                       ", but that of its last event in the outbox %" PRId64,
                       TEXT_ARGS(id), seq, span->last);
-    if (!is_new) return;
-    int64_t since = cell_int64(row, 0, 3);
+    if (!is_new) return true;
+    int64_t since = cell_int64(rows, row, 3);
     if (span->number == 0 || span->first > since)
         verify_differ(events->verify,
                       "account %.*s: its event with sequence number %" PRId64
                       " is not in the outbox",
                       TEXT_ARGS(id), since);
+    return true;
 }
 
 static bool compare_lasts(const struct events *events, struct err *err)
 {
-    PGresult *row;
+    bool more = true, ok = true;
+    PGresult *rows;
 
-    if (!query_rows_begin(events->verify->db, &lasts, NULL, 0, err)) return false;
-    while (query_rows_next(events->verify->db, &row, err)) {
-        if (row == NULL) return true;
-        compare_last(events, row);
-        PQclear(row);
+    if (!run(events, &declare_lasts, err)) return false;
+    while (more) {
+        if (!query_one(events->verify->db, &fetch_lasts, NULL, 0, &rows, err)) return false;
+        more = PQntuples(rows) == PAGE_ROWS;
+        for (int row = 0; ok && row < PQntuples(rows); row++)
+            ok = compare_last(events, rows, row, err);
+        PQclear(rows);
+        if (!ok) return false;
     }
-    return false;
+    return run(events, &close_lasts, err);
 }
 
 static bool run_shares(struct events *events, struct err *err)

@@ -96,7 +96,7 @@ static bool write_event_properties(const struct composer *composer, const struct
     (void)snprintf(suffix, sizeof suffix, "%u", number);
     message_id_format(work, suffix, message_id);
     return write_properties(composer, work, word, message_id, composer->options->event_encoding,
-                            composer->batch->now_us, out);
+                            work->reply.timestamp_us, out);
 }
 
 /* Room for what one work may have to tell, or the largest batch. */
@@ -273,7 +273,7 @@ static bool add_event_list(struct composer *composer, const struct work *parent)
     struct event_list list = {.batch = parent->id,
                               .caller = request->caller,
                               .key = request->key,
-                              .timestamp_us = composer->batch->now_us,
+                              .timestamp_us = parent->reply.timestamp_us,
                               .trace_id = request->trace.trace_id,
                               .events = composer->events,
                               .count = composer->events_count};

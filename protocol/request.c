@@ -152,7 +152,8 @@ static bool decode_leg(struct codec *codec, struct arena *arena, struct request 
                             .has_type = true,
                             .has_key = true,
                             .caller = batch->caller,
-                            .deadline_us = batch->deadline_us};
+                            .deadline_us = batch->deadline_us,
+                            .at_us = batch->at_us};
     if (!command_decode_leg(codec, map, arena, &leg->command, &leg->key, problem))
         return refuse_leg(batch, i, problem);
     if (leg->key.length > KEY_LENGTH_MAX || !is_storable(leg->key))

@@ -34,12 +34,13 @@ struct request {
     struct uuid key_digest;  /* of caller and key */
     struct uuid fingerprint; /* of the command */
     int64_t deadline_us;     /* x-deadline; 0: none */
+    int64_t at_us;           /* of what is imported: when it happened; 0: now */
     struct command command;  /* with a fault at most its type, see has_type */
 };
 
 /* Of a batch request_decode leaves the legs: this reads them into `legs`, with room for
- * out->command.legs_count. They share the batch's trace, caller and deadline, and nobody waits for
- * their replies. False when one is wrong: then the batch's fault says which. */
+ * out->command.legs_count. They share the batch's trace, caller and times, and nobody waits for their
+ * replies. False when one is wrong: then the batch's fault says which. */
 MUST_CHECK bool request_decode_legs(struct codec *codec, struct arena *arena, struct request *out,
                                     struct request *legs);
 

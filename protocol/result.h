@@ -18,6 +18,7 @@ enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
     X(KEY_REUSED,              CONFLICT, 409, "idempotency_key_reused",      "this idempotency key belongs to a command with another payload") \
     X(KEY_IN_PROGRESS,         CONFLICT, 409, "idempotency_key_in_progress", "a command with this idempotency key is being processed; retry") \
     X(EXPIRED,                 REJECTED, 408, "expired",                     "the command arrived past its deadline") \
+    X(OUT_OF_ORDER,            REJECTED, 400, "out_of_order",                "what is imported may not be of the future, nor before the account's last entry") \
     X(FORBIDDEN,               REJECTED, 403, "forbidden",                   "the caller may not do this") \
     X(INVALID_AMOUNT,          REJECTED, 400, "invalid_amount",              "the amount must be positive and fit the asset's scale") \
     X(SAME_ACCOUNT,            REJECTED, 400, "same_account",                "both sides are the same account") \

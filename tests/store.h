@@ -167,11 +167,7 @@ static inline struct command query(enum command_type type, const char *account)
 
 static inline bool batch_load(struct bench *bench)
 {
-    return ledger_collect_targets(&bench->batch, &err) &&
-           (bench->batch.targets_count == 0 ||
-            store_resolve(bench->store, bench->db, &bench->batch, &err)) &&
-           ledger_collect(&bench->batch, &err) &&
-           store_load(bench->store, bench->db, &bench->batch, &err);
+    return store_read(bench->store, bench->db, &bench->batch, &err);
 }
 
 static inline bool batch_save(struct bench *bench)

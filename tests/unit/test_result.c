@@ -18,6 +18,7 @@ static const struct {
     {RESULT_KEY_REUSED,            "idempotency_key_reused",      STATUS_CONFLICT,  409},
     {RESULT_KEY_IN_PROGRESS,       "idempotency_key_in_progress", STATUS_CONFLICT,  409},
     {RESULT_EXPIRED,               "expired",                     STATUS_REJECTED,  408},
+    {RESULT_OUT_OF_ORDER,          "out_of_order",                STATUS_REJECTED,  400},
     {RESULT_FORBIDDEN,             "forbidden",                   STATUS_REJECTED,  403},
     {RESULT_INVALID_AMOUNT,        "invalid_amount",              STATUS_REJECTED,  400},
     {RESULT_SAME_ACCOUNT,          "same_account",                STATUS_REJECTED,  400},
