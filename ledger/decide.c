@@ -401,18 +401,24 @@ static enum result check_state(const struct plan *plan)
     return RESULT_APPLIED;
 }
 
-static bool is_too_early(const struct batch *batch, const struct account *account)
+/* Of a system account the order of its changes is not known, nor asked for. */
+static int64_t changed_of(const struct account *account)
 {
-    return has_floor(account) && batch->as_of_us < account->changed_us;
+    return account == NULL || account->kind == ACCOUNT_SYSTEM ? 0 : account->changed_us;
+}
+
+static int64_t last_change(const struct plan *plan)
+{
+    int64_t debit_us = changed_of(plan->debit), credit_us = changed_of(plan->credit);
+    return debit_us > credit_us ? debit_us : credit_us;
 }
 
 /* What is imported has its own time, which is not to be changed as that of the clock is: see
  * time_of. */
 static enum result check_time(const struct batch *batch, const struct plan *plan)
 {
-    if (batch->as_of_us == batch->now_us) return RESULT_APPLIED;
-    bool too_early = is_too_early(batch, plan->debit) || is_too_early(batch, plan->credit);
-    return too_early ? RESULT_OUT_OF_ORDER : RESULT_APPLIED;
+    bool is_now = batch->as_of_us == batch->now_us;
+    return is_now || batch->as_of_us >= last_change(plan) ? RESULT_APPLIED : RESULT_OUT_OF_ORDER;
 }
 
 static enum result check_conditions(const struct command *command, const struct plan *plan)
@@ -534,11 +540,8 @@ static void carry_out(const struct plan *plan, const struct command *command, in
  */
 static int64_t time_of(const struct plan *plan, int64_t now_us)
 {
-    const struct account *debit = plan->debit, *credit = plan->credit;
-
-    if (debit != NULL && debit->changed_us > now_us) now_us = debit->changed_us;
-    if (credit != NULL && credit->changed_us > now_us) now_us = credit->changed_us;
-    return now_us;
+    int64_t last_us = last_change(plan);
+    return last_us > now_us ? last_us : now_us;
 }
 
 static bool apply(struct batch *batch, const struct command *command, struct outcome *out)

@@ -39,8 +39,8 @@ struct request {
 };
 
 /* Of a batch request_decode leaves the legs: this reads them into `legs`, with room for
- * out->command.legs_count. They share the batch's trace, caller and times, and nobody waits for their
- * replies. False when one is wrong: then the batch's fault says which. */
+ * out->command.legs_count. They share the batch's trace, caller and times, and nobody waits for
+ * their replies. False when one is wrong: then the batch's fault says which. */
 MUST_CHECK bool request_decode_legs(struct codec *codec, struct arena *arena, struct request *out,
                                     struct request *legs);
 

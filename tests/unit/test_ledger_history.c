@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { NOW = 1000000, WORKS_MAX = 8 };
+enum { NOW = 1000000, WORKS_MAX = 16 };
 
 static const struct asset EUR = {.code = TEXT_CONSTANT("EUR"), .world = 902, .scale = 2};
 
@@ -153,6 +153,99 @@ static void an_account_begins_now(void **state)
     assert_int_equal(ledger_account(&batch, text_of("new"))->changed_us, NOW);
 }
 
+/* --- what is imported has its own time --- */
+
+static void add_at(int64_t at_us, struct command command)
+{
+    add(command);
+    requests[batch.works_count - 1].at_us = at_us;
+}
+
+static struct command open_account(const char *id)
+{
+    return (struct command){.type = COMMAND_OPEN_ACCOUNT,
+                            .account = text_of(id),
+                            .user_id = text_of("u"),
+                            .asset = text_of("EUR")};
+}
+
+static struct command withdraw(const char *id, int64_t amount, int64_t not_after_us)
+{
+    return (struct command){.type = COMMAND_WITHDRAW,
+                            .account = text_of(id),
+                            .amount.value = amount,
+                            .conditions.not_after_us = not_after_us};
+}
+
+/* Each row may break every later rule too. */
+static void what_is_imported_keeps_its_time_or_is_refused(void **state)
+{
+    const struct {
+        const char *why;
+        int64_t at_us;
+        struct command command;
+        enum result want;
+    } rows[] = {
+        {"late", 500, withdraw("nobody", 999, 499), RESULT_EXPIRED},
+        {"of the future", NOW + 1, withdraw("nobody", 999, 0), RESULT_OUT_OF_ORDER},
+        {"of nobody", 299, withdraw("nobody", 999, 0), RESULT_ACCOUNT_NOT_FOUND},
+        {"before the payer's last", 299, withdraw("early", 999, 0), RESULT_OUT_OF_ORDER},
+        {"before the payee's last", 699, transfer("early", "late"), RESULT_OUT_OF_ORDER},
+        {"an empty account", 300, withdraw("early", 999, 300), RESULT_INSUFFICIENT_FUNDS},
+        {"as late as the last", 300, withdraw("early", 1, 300), RESULT_APPLIED},
+        {"before the one above", 299, withdraw("early", 1, 0), RESULT_OUT_OF_ORDER},
+        {"later", 700, transfer("early", "late"), RESULT_APPLIED},
+        {"a system account has no order", 700, transfer("early", "system"), RESULT_APPLIED},
+        {"opened", 400, open_account("new"), RESULT_APPLIED},
+        {"before it was opened", 399, transfer("system", "new"), RESULT_OUT_OF_ORDER},
+        {"since it was opened", 400, transfer("system", "new"), RESULT_APPLIED},
+        {"opened in the future", NOW + 1, open_account("newer"), RESULT_OUT_OF_ORDER},
+        {"at its last moment", NOW, open_account("newer"), RESULT_APPLIED},
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+
+    (void)state;
+    _Static_assert((int)ROWS <= (int)WORKS_MAX, "each is a work");
+    begin();
+    batch.import = 1;
+    for (uint32_t i = 0; i < ROWS; i++) add_at(rows[i].at_us, rows[i].command);
+    collect();
+    (void)put("early", 1, ACCOUNT_USER, 300);
+    (void)put("late", 2, ACCOUNT_USER, 700);
+    (void)put("system", 3, ACCOUNT_SYSTEM, NOW);
+    ledger_account(&batch, text_of("new"))->number = 4;
+    ledger_account(&batch, text_of("newer"))->number = 5;
+    apply();
+    for (uint32_t i = 0; i < ROWS; i++) {
+        if (works[i].reply.result != rows[i].want)
+            fail_msg("%s: '%s' instead of '%s'", rows[i].why, result_word(works[i].reply.result),
+                     result_word(rows[i].want));
+        assert_int_equal(works[i].reply.timestamp_us, rows[i].at_us);
+    }
+    assert_int_equal(ledger_account(&batch, text_of("new"))->created_us, 400);
+    assert_int_equal(ledger_account(&batch, text_of("early"))->changed_us, 700);
+}
+
+/* Without a time it happens now, as any command does. */
+static void what_says_no_time_happens_now(void **state)
+{
+    (void)state;
+    begin();
+    batch.import = 1;
+    add(transfer("a", "ahead"));
+    add_at(400, (struct command){.type = COMMAND_HOLD,
+                                 .account = text_of("b"),
+                                 .amount.value = 1,
+                                 .expires_in_s = 2});
+    collect();
+    (void)put("a", 1, ACCOUNT_USER, 0);
+    (void)put("b", 2, ACCOUNT_USER, 0);
+    (void)put("ahead", 3, ACCOUNT_USER, NOW + 10);
+    apply();
+    assert_int_equal(works[0].reply.timestamp_us, NOW + 10);
+    assert_int_equal(works[1].outcome.expires_us, 400 + 2000000);
+}
+
 static int open_arena(void **state)
 {
     struct err err = {0};
@@ -175,6 +268,8 @@ int main(void)
         cmocka_unit_test(what_is_due_goes_by_the_clock),
         cmocka_unit_test(a_dry_run_moves_no_time),
         cmocka_unit_test(an_account_begins_now),
+        cmocka_unit_test(what_is_imported_keeps_its_time_or_is_refused),
+        cmocka_unit_test(what_says_no_time_happens_now),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }
