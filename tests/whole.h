@@ -9,6 +9,7 @@
 #include "base/link_amqp.h"
 #include "base/publisher_amqp.h"
 #include "base/topology_amqp.h"
+#include "ledger/verify_pg.h"
 #include "protocol/command.h"
 #include "protocol/event.h"
 #include "protocol/names.h"
@@ -172,6 +173,45 @@ static inline int whole_end(void **state)
     whole_forget(whole.events);
     if (setenv("LEDGER_DATABASE_URL", getenv("WHOLE_ADMIN_URL"), 1) != 0) return -1;
     return database_drop(state);
+}
+
+static const struct statement WHOLE_WORKERS = {
+    "whole_workers", "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory'"
+                     "   AND granted AND objsubid = 2 AND objid < 4 AND database ="
+                     " (SELECT oid FROM pg_database WHERE datname = current_database())"};
+_Static_assert(WHOLE_SHARDS == 4, "as objid says");
+
+/* Until so many workers have shards. */
+static inline void whole_await_workers(int64_t wanted)
+{
+    uint64_t deadline_ms = clock_monotonic_ms() + WHOLE_TIMEOUT_MS;
+    struct db *db = session_as(NULL);
+
+    while (number(db, &WHOLE_WORKERS) != wanted) {
+        if (clock_monotonic_ms() > deadline_ms)
+            fail_msg("not %jd workers with shards within %d ms", (intmax_t)wanted,
+                     WHOLE_TIMEOUT_MS);
+        clock_sleep_ms(50);
+    }
+    db_close(db);
+}
+
+static inline void whole_show(void *context, const char *sentence)
+{
+    (void)context;
+    print_error("%s\n", sentence);
+}
+
+/* The books must be right. Returns how many outcomes there are. */
+static inline uint64_t whole_verify(void)
+{
+    struct verify_report report = {0};
+    struct db *db = session_as(NULL);
+
+    must(verify_run(db, 20, whole_show, NULL, &report, &err));
+    assert_int_equal(report.differences, 0);
+    db_close(db);
+    return report.outcomes;
 }
 
 /* --- what comes out ---------------------------------------------------------------------- */

@@ -5,7 +5,6 @@
  * nothing half done and nothing done again by the next one. SIGKILL at the two moments that matter:
  * with a batch not yet committed, and with one committed and not yet acknowledged.
  */
-#include "ledger/verify_pg.h"
 #include "tests/sender.h"
 
 #include <pthread.h>
@@ -153,43 +152,16 @@ static void collect(uint32_t messages)
     whole_collect(whole.replies, all_answered, take_reply, NULL);
 }
 
-static const struct statement WORKERS = {
-    "storm_workers", "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory'"
-                     "   AND granted AND objsubid = 2 AND objid < 4 AND database ="
-                     " (SELECT oid FROM pg_database WHERE datname = current_database())"};
 static const struct statement BALANCE = {"storm_balance",
                                          "SELECT balance FROM account WHERE id = 'storm'"};
 
-static void await_workers(int64_t wanted)
-{
-    uint64_t deadline_ms = clock_monotonic_ms() + WHOLE_TIMEOUT_MS;
-    struct db *db = session_as(NULL);
-
-    while (number(db, &WORKERS) != wanted) {
-        if (clock_monotonic_ms() > deadline_ms)
-            fail_msg("not %jd workers with shards within %d ms", (intmax_t)wanted,
-                     WHOLE_TIMEOUT_MS);
-        clock_sleep_ms(50);
-    }
-    db_close(db);
-}
-
-static void show(void *context, const char *sentence)
-{
-    (void)context;
-    print_error("%s\n", sentence);
-}
-
 static void check_books(int64_t balance)
 {
-    struct verify_report report = {0};
     struct db *db = session_as(NULL);
 
     assert_int_equal(number(db, &BALANCE), balance);
-    must(verify_run(db, 20, show, NULL, &report, &err));
-    assert_int_equal(report.differences, 0);
-    assert_int_equal(report.outcomes, COMMANDS + 2);
     db_close(db);
+    assert_int_equal(whole_verify(), COMMANDS + 2);
 }
 
 /* --- the two loads ----------------------------------------------------------------------- */
@@ -201,7 +173,7 @@ static void a_storm_of_withdrawals_ends_at_zero(void **state)
     pid_t first = process_start("ledger-worker", "worker-1");
     pid_t second = process_start("ledger-worker", "worker-2");
 
-    await_workers(2);
+    whole_await_workers(2);
     open_funded(FUNDS);
     collect(2);
     begin_publishing();
@@ -249,7 +221,7 @@ static void a_worker_leaves_a_load_behind_in_good_order(void **state)
     pid_t relay = process_start("ledger-relay", "relay");
     pid_t worker = process_start("ledger-worker", "worker");
 
-    await_workers(1);
+    whole_await_workers(1);
     open_funded(COMMANDS);
     collect(2);
     begin_publishing();
@@ -311,7 +283,7 @@ static void killed_in_a_commit(bool backend)
     pid_t relay = process_start("ledger-relay", "relay");
     pid_t worker = process_start("ledger-worker", "worker");
 
-    await_workers(1);
+    whole_await_workers(1);
     open_funded(COMMANDS);
     collect(2);
     kill_while_committing(worker, backend);
