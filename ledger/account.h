@@ -5,6 +5,7 @@
 #ifndef LEDGER_ACCOUNT_H
 #define LEDGER_ACCOUNT_H
 
+#include "base/sha256.h"
 #include "protocol/command.h"
 #include "protocol/result.h"
 
@@ -28,7 +29,8 @@ struct account {
     const struct asset *asset;
     struct text user_id;
     int64_t balance, held, seq;
-    int64_t floor;                  /* what is available never goes below it; at most 0 */
+    int64_t floor;      /* what is available never goes below it; at most 0 */
+    struct sha256 head; /* the hash of its last entry, see chain.h; never of a system account */
     int64_t created_us, changed_us; /* changed: when its last change was, or its opening */
     struct bytes metadata;
 };
@@ -53,6 +55,7 @@ struct side { /* one account of an outcome, as it stands after it */
         *account; /* NULL: none, or the world of outcome.asset when number is set */
     int64_t number;
     int64_t balance, held, seq;
+    struct sha256 head;
     uint8_t state;
 };
 

@@ -6,6 +6,8 @@
  */
 #include "ledger/decide.h"
 
+#include "ledger/entry.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -75,7 +77,15 @@ static struct side side_of(const struct account *account)
                          .balance = account->balance,
                          .held = account->held,
                          .seq = account->seq,
+                         .head = account->head,
                          .state = account->state};
+}
+
+/* What is not kept is no entry. */
+static void link_entry(const struct batch *batch, const struct work *work, struct account *account,
+                       struct side *side)
+{
+    if (has_floor(account) && ledger_is_kept(work)) entry_link(batch, work, account, side);
 }
 
 static bool is_reserved(struct text id)
@@ -114,8 +124,9 @@ void decide_undo(struct batch *batch, struct undo *mark)
 
 /* --- opening an account ------------------------------------------------------------------ */
 
-static bool open_account(struct batch *batch, const struct command *command, struct outcome *out)
+static bool open_account(struct batch *batch, const struct work *work, struct outcome *out)
 {
+    const struct command *command = &work->request->command;
     struct account *account = ledger_account(batch, command->account);
     const struct asset *asset = ledger_asset(batch, command->asset);
 
@@ -138,6 +149,7 @@ static bool open_account(struct batch *batch, const struct command *command, str
     account_assert_valid(account);
     out->asset = asset;
     out->credit = side_of(account);
+    link_entry(batch, work, account, &out->credit);
     return true;
 }
 
@@ -544,8 +556,9 @@ static int64_t time_of(const struct plan *plan, int64_t now_us)
     return last_us > now_us ? last_us : now_us;
 }
 
-static bool apply(struct batch *batch, const struct command *command, struct outcome *out)
+static bool apply(struct batch *batch, const struct work *work, struct outcome *out)
 {
+    const struct command *command = &work->request->command;
     struct plan plan = {0};
 
     out->result = make_plan(batch, command, &plan);
@@ -556,6 +569,8 @@ static bool apply(struct batch *batch, const struct command *command, struct out
         return false;
     plan.at_us = time_of(&plan, batch->as_of_us);
     carry_out(&plan, command, batch->as_of_us, out); /* decided: from here on only assignments */
+    link_entry(batch, work, plan.debit, &out->debit);
+    link_entry(batch, work, plan.credit, &out->credit);
     return true;
 }
 
@@ -596,8 +611,8 @@ bool decide(struct batch *batch, const struct work *work, struct outcome *out)
 
     *out = (struct outcome){.result = decide_whether(batch, request)};
     if (out->result != RESULT_APPLIED) return true;
-    if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, command, out);
-    if (command_changes(command->type)) return apply(batch, command, out);
+    if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, work, out);
+    if (command_changes(command->type)) return apply(batch, work, out);
     out->result = look_up(batch, work, out);
     return true;
 }

@@ -32,7 +32,8 @@ enum account_column {
     COLUMN_CHANGED_AT,
     COLUMN_FLOOR,
     COLUMN_BALANCE,
-    COLUMN_PLACE, /* only where it is locked */
+    COLUMN_PLACE, /* this and what follows: only where it is locked */
+    COLUMN_HEAD,
 };
 
 static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
@@ -184,10 +185,16 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
     if (!fill_accounts(load, rows, err)) return false;
     for (int row = 0; row < PQntuples(rows); row++) {
         int32_t at = cell_int32(rows, row, COLUMN_AT);
+        struct account *account = &load->batch->accounts[at];
         struct bytes tid = cell_bytes(rows, row, COLUMN_PLACE);
+        struct bytes head = cell_bytes(rows, row, COLUMN_HEAD);
         assert(tid.size == PLACE_SIZE);
         memcpy(load->store->locked[at].tid, tid.data, PLACE_SIZE);
-        met_note(&load->store->met, load->batch->accounts[at].id);
+        if (head.size != SHA256_SIZE)
+            return err_set(err, ERR_FATAL, "could not read account %.*s: its head is no hash",
+                           TEXT_ARGS(account->id));
+        memcpy(account->head.bytes, head.data, SHA256_SIZE);
+        met_note(&load->store->met, account->id);
     }
     return true;
 }
@@ -211,7 +218,7 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
     " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
 
 static const struct store_part part_locked = {
-    {"store_lock", FOR_EACH_WANTED ACCOUNT_OF("balance, account.ctid",
+    {"store_lock", FOR_EACH_WANTED ACCOUNT_OF("balance, account.ctid, head",
                                               " AND kind = 0") " FOR NO KEY UPDATE) AS account"},
     ask_locked,
     fill_locked};

@@ -138,12 +138,12 @@ static bool save_users(struct save *save, struct err *err)
 
 static const struct statement insert_accounts = {
     "store_insert_accounts",
-    "INSERT INTO account (number, balance, held, seq, state, changed_at, floor, kind, id, user_id,"
-    "                     asset, metadata, created_at)"
+    "INSERT INTO account (number, balance, held, seq, state, changed_at, floor, head, kind, id,"
+    "                     user_id, asset, metadata, created_at)"
     " SELECT unnest($1::int8[]), unnest($2::int8[]), unnest($3::int8[]), unnest($4::int8[]),"
-    "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int8[]), unnest($8::int2[]),"
-    "        unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::bytea[]),"
-    "        unnest($13::timestamptz[])"};
+    "        unnest($5::int2[]), unnest($6::timestamptz[]), unnest($7::int8[]),"
+    "        unnest($8::bytea[]), unnest($9::int2[]), unnest($10::text[]), unnest($11::text[]),"
+    "        unnest($12::text[]), unnest($13::bytea[]), unnest($14::timestamptz[])"};
 
 /* The rows are locked, so they are where they were found, and a row that is not as it was read
  * means a bug; then nothing may be stored. */
@@ -151,10 +151,10 @@ static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
     " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state,"
-    "                    changed_at = new.changed_at, floor = new.floor"
+    "                    changed_at = new.changed_at, floor = new.floor, head = new.head"
     "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::timestamptz[],"
-    "               $7::int8[], $8::tid[])"
-    "        AS new (number, balance, held, seq, state, changed_at, floor, place)"
+    "               $7::int8[], $8::bytea[], $9::tid[])"
+    "        AS new (number, balance, held, seq, state, changed_at, floor, head, place)"
     "  WHERE account.ctid = new.place AND account.number = new.number AND account.seq < new.seq"
     " RETURNING 1)"
     " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
@@ -168,6 +168,7 @@ enum account_column {
     ACCOUNT_STATE,
     ACCOUNT_CHANGED_AT,
     ACCOUNT_FLOOR,
+    ACCOUNT_HEAD,
     ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_KIND = ACCOUNT_UPDATE_COLUMNS,
     ACCOUNT_ID,
@@ -178,8 +179,8 @@ enum account_column {
     ACCOUNT_COLUMNS
 };
 static const enum array_type account_types[ACCOUNT_COLUMNS] = {
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,  ARRAY_TIME, ARRAY_INT8,
-    ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_TIME};
+    ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT2, ARRAY_TIME,  ARRAY_INT8,
+    ARRAY_BYTEA, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA, ARRAY_TIME};
 
 static void add_bytes_or_null(struct array *array, struct bytes value)
 {
@@ -187,6 +188,11 @@ static void add_bytes_or_null(struct array *array, struct bytes value)
         array_add_bytes(array, value);
     else
         array_add_null(array);
+}
+
+static void add_hash(struct array *array, const struct sha256 *hash)
+{
+    array_add_bytes(array, (struct bytes){hash->bytes, SHA256_SIZE});
 }
 
 static void add_account(struct array *array, const void *row, uint32_t column)
@@ -215,6 +221,12 @@ static void add_account(struct array *array, const void *row, uint32_t column)
         return;
     case ACCOUNT_FLOOR:
         array_add_int(array, ARRAY_INT8, account->floor);
+        return;
+    case ACCOUNT_HEAD:
+        if (account->kind == ACCOUNT_SYSTEM)
+            array_add_null(array);
+        else
+            add_hash(array, &account->head);
         return;
     case ACCOUNT_KIND:
         array_add_int(array, ARRAY_INT2, account->kind == ACCOUNT_USER ? 0 : 1);
@@ -439,14 +451,15 @@ static const struct statement insert_journal = {
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
     "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
-    "                     floor, created_at, import)"
+    "                     floor, debit_hash, credit_hash, created_at, import)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
     "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::int8[]),"
-    "        unnest($24::timestamptz[]), $25::int4"};
+    "        unnest($24::bytea[]), unnest($25::bytea[]), unnest($26::timestamptz[]),"
+    "        $27::int4"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -466,14 +479,16 @@ enum journal_column {
     JOURNAL_BATCH,
     JOURNAL_LEG,
     JOURNAL_FLOOR,
+    JOURNAL_DEBIT_HASH,
+    JOURNAL_CREDIT_HASH,
     JOURNAL_CREATED_AT,
     JOURNAL_COLUMNS
 };
 static const enum array_type journal_types[JOURNAL_COLUMNS] = {
-    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_UUID, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
-    ARRAY_INT8, ARRAY_INT2, ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA,
-    ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID, ARRAY_INT2, ARRAY_INT8, ARRAY_TIME};
+    ARRAY_UUID, ARRAY_UUID, ARRAY_UUID,  ARRAY_UUID,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
+    ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
+    ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT,  ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID,
+    ARRAY_INT2, ARRAY_INT8, ARRAY_BYTEA, ARRAY_BYTEA, ARRAY_TIME};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -486,6 +501,14 @@ static void add_side(struct array *array, const struct side *side, uint32_t colu
         array_add_int(array, ARRAY_INT8, values[column]);
     else
         array_add_null(array);
+}
+
+static void add_side_hash(struct array *array, const struct side *side)
+{
+    if (side->number == 0 || is_system(side))
+        array_add_null(array);
+    else
+        add_hash(array, &side->head);
 }
 
 /* Its place in its batch, or the leg that a batch failed by. */
@@ -517,6 +540,10 @@ static void add_work(struct array *array, const void *row, uint32_t column)
     }
     if (column >= JOURNAL_CREDIT && column < JOURNAL_AMOUNT) {
         add_side(array, &outcome->credit, column - JOURNAL_CREDIT);
+        return;
+    }
+    if (column == JOURNAL_DEBIT_HASH || column == JOURNAL_CREDIT_HASH) {
+        add_side_hash(array, column == JOURNAL_DEBIT_HASH ? &outcome->debit : &outcome->credit);
         return;
     }
     bool is_null = (column == JOURNAL_AMOUNT && outcome->amount == 0) ||

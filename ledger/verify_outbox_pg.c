@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A share is sized by events, and there are no more accounts than events: half full, on average. */
+/* Half full, on average. */
 enum {
     PAGE_ROWS = 256,
     PAGE_EVENTS = PAGE_ROWS + EVENT_LIST_MAX,
     SLOTS = 1 << 18,
-    SHARE_EVENTS = SLOTS / 2,
+    SHARE_ACCOUNTS = SLOTS / 2,
     ARENA_SIZE = 32 << 20
 };
 
@@ -444,7 +444,11 @@ static bool compare_lasts(const struct events *events, struct err *err)
 
 static bool run_shares(struct events *events, struct err *err)
 {
-    events->shares = events->verify->report->outbox_events / SHARE_EVENTS + 1;
+    const struct verify_report *report = events->verify->report;
+    uint64_t accounts =
+        report->accounts < report->outbox_events ? report->accounts : report->outbox_events;
+
+    events->shares = accounts / SHARE_ACCOUNTS + 1;
     for (events->share = 0; events->share < events->shares; events->share++) {
         memset(events->spans, 0, SLOTS * sizeof *events->spans);
         events->spans_count = 0;

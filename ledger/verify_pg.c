@@ -1,25 +1,33 @@
 /*
- * verify_pg.c - the checks that the server can make by itself: each is one query, whose rows are
- * the sentences about what is wrong. Sums are numeric, so that no sum overflows.
+ * verify_pg.c - the checks that the server can make by itself, each one query, whose rows are the
+ * sentences about what is wrong (sums are numeric, so that no sum overflows); and the jobs that
+ * share the work: each takes the next check, longest first, then all walk the chains.
  */
 #include "ledger/verify_pg.h"
+
+#include "base/clock.h"
 #include "ledger/verify_internal_pg.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
-enum { SENTENCE_SIZE = 512 };
+enum { SENTENCE_SIZE = 512, SNAPSHOT_MAX = 100, PROGRESS_EVERY_MS = 100 };
 
 static const struct statement begin = {"verify_begin",
                                        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"};
-static const struct statement commit = {"verify_commit", "COMMIT"};
 
-static const struct statement count = {"verify_count",
-                                       "SELECT (SELECT count(*) FROM account),"
-                                       "       (SELECT count(*) FROM journal),"
-                                       "       (SELECT count(*) FROM posting),"
-                                       "       (SELECT count(*) FROM outbox WHERE kind = 0)"};
+static const struct statement export = {"verify_export", "SELECT pg_export_snapshot()"};
+
+static const struct statement counts = {
+    "verify_count", "SELECT (SELECT count(*) FROM account), count(*),"
+                    "       2 * count(*) FILTER (WHERE result IS NULL AND amount IS NOT NULL"
+                    "                              AND debit IS NOT NULL AND credit IS NOT NULL),"
+                    "       count(debit_seq) + count(credit_seq),"
+                    "       (SELECT count(*) FROM outbox WHERE kind = 0)"
+                    "  FROM journal"};
 
 /* What an account has: its row, and for a system account what is not rolled up yet. A delta or a
  * posting of an account that does not exist comes out with a name made of its number. */
@@ -66,19 +74,6 @@ static const struct statement checks[] = {
      "  FROM journal JOIN account AS debited ON debited.number = debit"
      "               JOIN account AS credited ON credited.number = credit"
      " WHERE result IS NULL AND amount IS NOT NULL AND debited.asset <> credited.asset"},
-    {"verify_sequences",
-     "SELECT CASE WHEN seq = coalesce(last_seq, 0) + 1"
-     "       THEN format('account %s: transaction %s moves %s and leaves %s, after %s',"
-     "                   id, transaction, amount, balance, coalesce(last_balance, 0))"
-     "       ELSE format('account %s: transaction %s has sequence number %s, after %s',"
-     "                   id, transaction, coalesce(seq::text, 'none'), coalesce(last_seq, 0)) END"
-     "  FROM (SELECT id, transaction, amount, entry.seq, entry.balance,"
-     "               lag(entry.seq) OVER history AS last_seq,"
-     "               lag(entry.balance) OVER history AS last_balance"
-     "          FROM entry JOIN account ON number = entry.account WHERE kind = 0"
-     "        WINDOW history AS (PARTITION BY number ORDER BY entry.seq)) AS step"
-     " WHERE seq IS DISTINCT FROM coalesce(last_seq, 0) + 1"
-     "    OR balance IS DISTINCT FROM coalesce(last_balance, 0)::numeric + amount"},
     {"verify_last",
      "SELECT format('account %s: its sequence number is %s, but that of its last entry %s',"
      "              id, account.seq, coalesce(last.seq, 0))"
@@ -109,14 +104,18 @@ static const struct statement checks[] = {
 
 void verify_differ(const struct verify *verify, const char *format, ...)
 {
+    struct verify_shared *shared = verify->shared;
     char sentence[SENTENCE_SIZE];
     va_list arguments;
 
-    if (verify->report->differences++ >= verify->most) return;
     va_start(arguments, format);
     (void)vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    verify->difference(verify->context, sentence);
+    (void)pthread_mutex_lock(&shared->lock);
+    shared->report->differences++;
+    if (shared->differences[verify->check]++ < shared->options->most)
+        shared->options->difference(shared->options->context, sentence);
+    (void)pthread_mutex_unlock(&shared->lock);
 }
 
 static bool run(const struct verify *verify, const struct statement *statement, struct err *err)
@@ -141,35 +140,130 @@ static bool check(const struct verify *verify, const struct statement *statement
     return false;
 }
 
-static bool count_all(const struct verify *verify, struct err *err)
+static bool count_all(const struct verify *verify, struct verify_report *report, struct err *err)
 {
     PGresult *row;
 
-    if (!query_one(verify->db, &count, NULL, 0, &row, err)) return false;
-    *verify->report = (struct verify_report){.accounts = (uint64_t)cell_int64(row, 0, 0),
-                                             .outcomes = (uint64_t)cell_int64(row, 0, 1),
-                                             .postings = (uint64_t)cell_int64(row, 0, 2),
-                                             .outbox_events = (uint64_t)cell_int64(row, 0, 3)};
+    if (!query_one(verify->db, &counts, NULL, 0, &row, err)) return false;
+    *report = (struct verify_report){.accounts = (uint64_t)cell_int64(row, 0, 0),
+                                     .outcomes = (uint64_t)cell_int64(row, 0, 1),
+                                     .postings = (uint64_t)cell_int64(row, 0, 2),
+                                     .entries = (uint64_t)cell_int64(row, 0, 3),
+                                     .outbox_events = (uint64_t)cell_int64(row, 0, 4)};
     PQclear(row);
     return true;
 }
 
-static bool run_all(const struct verify *verify, struct err *err)
+/* --- jobs --- */
+
+struct job {
+    struct verify verify;
+    const char *snapshot;
+    bool ok;
+    struct err err;
+    pthread_t thread;
+};
+
+enum { CHECKS_COUNT = sizeof checks / sizeof checks[0] };
+_Static_assert(VERIFY_CHECKS + CHECKS_COUNT <= VERIFY_CHECKS_MAX, "each counts its differences");
+
+/* The events first: they take longest. */
+static bool take_checks(struct verify *verify, struct err *err)
 {
-    if (!run(verify, &begin, err) || !count_all(verify, err)) return false;
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-        if (!check(verify, &checks[i], err)) return false;
-    return verify_outbox(verify, err) && run(verify, &commit, err);
+    while (!atomic_load(&verify->shared->failed)) {
+        unsigned taken = atomic_fetch_add(&verify->shared->checks, 1);
+        verify->check = taken == 0 ? VERIFY_EVENTS : VERIFY_CHECKS + taken - 1;
+        if (taken > CHECKS_COUNT) break;
+        if (taken == 0 && !verify_outbox(verify, err)) return false;
+        if (taken > 0 && !check(verify, &checks[taken - 1], err)) return false;
+    }
+    verify->check = VERIFY_CHAINS;
+    return true;
 }
 
-bool verify_run(struct db *db, uint32_t most,
-                void (*difference)(void *context, const char *sentence), void *context,
-                struct verify_report *report, struct err *err)
+/* What the holder of the snapshot sees. */
+static bool import(const struct job *job, struct err *err)
 {
-    const struct verify verify = {db, report, most, difference, context};
+    char text[2 * SNAPSHOT_MAX];
 
+    (void)snprintf(text, sizeof text, "%s; SET TRANSACTION SNAPSHOT '%s'", begin.sql,
+                   job->snapshot);
+    return db_run(job->verify.db, text, err);
+}
+
+static void *job_run(void *context)
+{
+    struct job *job = context;
+    struct verify *verify = &job->verify;
+    const struct verify_options *options = verify->shared->options;
+
+    job->ok = options->open(options->context, &verify->db, &job->err) && import(job, &job->err) &&
+              take_checks(verify, &job->err) && verify_chains(verify, &job->err);
+    if (!job->ok) atomic_store(&verify->shared->failed, true);
+    db_close(verify->db);
+    atomic_fetch_add(&verify->shared->ended, 1);
+    return NULL;
+}
+
+static void show_progress(const struct verify_shared *shared)
+{
+    const struct verify_options *options = shared->options;
+
+    if (options->progress == NULL) return;
+    options->progress(options->context, atomic_load(&shared->entries), shared->report->entries);
+}
+
+/* The first error, when there is one. */
+static bool run_jobs(struct verify_shared *shared, const char *snapshot, struct err *err)
+{
+    struct job jobs[VERIFY_JOBS_MAX];
+    uint32_t count = 0;
+    bool ok = true;
+
+    for (; count < shared->options->jobs; count++) {
+        struct job *job = &jobs[count];
+        *job = (struct job){.verify = {.shared = shared, .report = shared->report},
+                            .snapshot = snapshot};
+        if (pthread_create(&job->thread, NULL, job_run, job) != 0) break;
+    }
+    if (count == 0) return err_set(err, ERR_FATAL, "could not begin a thread");
+    for (; atomic_load(&shared->ended) < count; clock_sleep_ms(PROGRESS_EVERY_MS))
+        show_progress(shared);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)pthread_join(jobs[i].thread, NULL);
+        if (ok && !jobs[i].ok) *err = jobs[i].err;
+        ok = ok && jobs[i].ok;
+    }
+    show_progress(shared);
+    return ok;
+}
+
+static bool export_snapshot(const struct verify *verify, char snapshot[static SNAPSHOT_MAX + 1],
+                            struct err *err)
+{
+    PGresult *row;
+
+    if (!query_one(verify->db, &export, NULL, 0, &row, err)) return false;
+    bool ok = text_copy(cell_text(row, 0, 0), snapshot, SNAPSHOT_MAX + 1) &&
+              strspn(snapshot, "0123456789ABCDEF-") == strlen(snapshot);
+    PQclear(row);
+    return ok || err_set(err, ERR_FATAL, "could not share a snapshot: its name is none");
+}
+
+bool verify_run(const struct verify_options *options, struct verify_report *report, struct err *err)
+{
+    struct verify_shared shared = {.options = options, .report = report};
+    struct verify holder = {.shared = &shared, .report = report}; /* of the snapshot */
+    char snapshot[SNAPSHOT_MAX + 1];
+
+    assert(options->jobs >= 1);
+    assert(options->jobs <= VERIFY_JOBS_MAX);
     *report = (struct verify_report){0};
-    if (run_all(&verify, err)) return true;
-    query_abandon(db);
-    return err_wrap(err, "could not verify the books");
+    (void)pthread_mutex_init(&shared.lock, NULL);
+    bool ok = options->open(options->context, &holder.db, err) && run(&holder, &begin, err) &&
+              export_snapshot(&holder, snapshot, err) && count_all(&holder, report, err) &&
+              run_jobs(&shared, snapshot, err);
+    db_close(holder.db);
+    (void)pthread_mutex_destroy(&shared.lock);
+    return ok || err_wrap(err, "could not verify the books");
 }

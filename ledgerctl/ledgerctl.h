@@ -21,7 +21,7 @@ struct options {
     char amqp_url[512], database_url[512], prefix[33];
     enum output output;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
-        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after;
+        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs;
     uint32_t timeout_ms;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */

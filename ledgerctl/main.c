@@ -50,7 +50,7 @@ static const struct verb {
     {"get-transaction", "TRANSACTION",        "both sides, amount, trace",                           1, 1, run_command},
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
-    {"verify",          "",                   "recomputes every balance; fails when the books are wrong", 0, 0, run_verify},
+    {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */
@@ -106,6 +106,7 @@ static void help(void)
         "  --deadline TIME      RFC 3339; past it the command is refused, not applied late\n"
         "  --timeout MS         longest wait for the reply (10000)\n"
         "  --no-wait            publish and wait for the broker's confirm only\n"
+        "  --jobs N             verify: connections that work side by side (one a core)\n"
         "  --from-start         rebase: publish everything that the outbox holds again\n"
         "  --help, --version\n\nenvironment:\n");
     config_help(stdout, SETTINGS, SETTINGS_COUNT);
@@ -145,6 +146,7 @@ static const struct {
     {"if-seq", &options.if_seq},
     {"if-balance-at-least", &options.if_balance},
     {"not-after", &options.not_after},
+    {"jobs", &options.jobs},
 };
 static const struct {
     const char *name;

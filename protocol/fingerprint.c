@@ -7,42 +7,17 @@
  */
 #include "protocol/fingerprint.h"
 
-#include <assert.h>
-#include <openssl/evp.h>
+#include "base/sha256.h"
+
 #include <string.h>
-#include <threads.h>
-
-enum { SHA256_SIZE = 32 };
-
-static EVP_MD *algorithm;
-static once_flag algorithm_once = ONCE_FLAG_INIT;
-static thread_local EVP_MD_CTX *context; /* lives as long as its thread; made at the first digest */
-
-/* Fetching by name walks the providers' tables, which costs more than the hash: so it is done once.
- */
-static void algorithm_fetch(void)
-{
-    algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-static void digest_begin(void)
-{
-    call_once(&algorithm_once, algorithm_fetch);
-    if (context == NULL) context = EVP_MD_CTX_new();
-    assert(algorithm != NULL);
-    assert(context != NULL);
-    int done = EVP_DigestInit_ex2(context, algorithm, NULL);
-    assert(done == 1);
-}
 
 static struct uuid digest_end(void)
 {
-    uint8_t digest[SHA256_SIZE];
+    struct sha256 digest;
     struct uuid out;
-    int done = EVP_DigestFinal_ex(context, digest, NULL);
 
-    assert(done == 1);
-    memcpy(out.bytes, digest, sizeof out.bytes);
+    sha256_end(&digest);
+    memcpy(out.bytes, digest.bytes, sizeof out.bytes);
     return out;
 }
 
@@ -50,12 +25,9 @@ static void digest_add(const void *data, uint32_t size)
 {
     uint8_t length[4] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8),
                          (uint8_t)size};
-    int done = EVP_DigestUpdate(context, length, sizeof length);
 
-    assert(done == 1);
-    if (size == 0) return;
-    done = EVP_DigestUpdate(context, data, size);
-    assert(done == 1);
+    sha256_add(length, sizeof length);
+    sha256_add(data, size);
 }
 
 static void digest_add_text(struct text text)
@@ -100,7 +72,7 @@ static void digest_add_conditions(const struct command *command)
 
 struct uuid command_fingerprint(const struct command *command)
 {
-    digest_begin();
+    sha256_begin();
     digest_add_number(command_number(command->type));
     digest_add_text(command->account);
     digest_add_text(command->from);
@@ -127,7 +99,7 @@ struct uuid command_fingerprint(const struct command *command)
 struct uuid batch_fingerprint(const struct command *batch, const struct uuid *legs,
                               const struct text *keys, uint32_t count)
 {
-    digest_begin();
+    sha256_begin();
     digest_add_number(command_number(batch->type));
     digest_add_number(batch->independent);
     digest_add_number(count);
@@ -141,7 +113,7 @@ struct uuid batch_fingerprint(const struct command *batch, const struct uuid *le
 
 struct uuid idempotency_digest(struct text caller, struct text key)
 {
-    digest_begin();
+    sha256_begin();
     digest_add_text(caller);
     digest_add_text(key);
     return digest_end();
@@ -149,7 +121,7 @@ struct uuid idempotency_digest(struct text caller, struct text key)
 
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body)
 {
-    digest_begin();
+    sha256_begin();
     digest_add_text(message_id);
     digest_add_text(correlation_id);
     digest_add(body.data, body.size);

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTBOX_ACCOUNTS = 8, OUTBOX_SQL_SIZE = 2048, OUTBOX_ANSWER_MS = 20000 };
+enum { OUTBOX_ACCOUNTS = 8, OUTBOX_SQL_SIZE = 4096, OUTBOX_ANSWER_MS = 20000 };
 
 static char outbox_url[1024]; /* of the test's own database */
 static char outbox_database[64];

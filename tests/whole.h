@@ -9,13 +9,13 @@
 #include "base/link_amqp.h"
 #include "base/publisher_amqp.h"
 #include "base/topology_amqp.h"
-#include "ledger/verify_pg.h"
 #include "protocol/command.h"
 #include "protocol/event.h"
 #include "protocol/names.h"
 #include "protocol/properties.h"
 #include "protocol/reply.h"
 #include "tests/outbox.h"
+#include "tests/verify.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -196,22 +196,9 @@ static inline void whole_await_workers(int64_t wanted)
     db_close(db);
 }
 
-static inline void whole_show(void *context, const char *sentence)
-{
-    (void)context;
-    print_error("%s\n", sentence);
-}
-
-/* The books must be right. Returns how many outcomes there are. */
 static inline uint64_t whole_verify(void)
 {
-    struct verify_report report = {0};
-    struct db *db = session_as(NULL);
-
-    must(verify_run(db, 20, whole_show, NULL, &report, &err));
-    assert_int_equal(report.differences, 0);
-    db_close(db);
-    return report.outcomes;
+    return verify_clean(NULL).outcomes;
 }
 
 /* --- what comes out ---------------------------------------------------------------------- */

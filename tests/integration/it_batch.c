@@ -2,8 +2,8 @@
  * it_batch.c - batches and holds through a real database, in the worker's role: a thousand legs or
  * none, whenever the process dies; each leg its own row; and holds that many settle at once.
  */
-#include "ledger/verify_pg.h"
 #include "tests/store.h"
+#include "tests/verify.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -42,20 +42,9 @@ static int64_t ask(const char *text)
     return value;
 }
 
-static void show(void *context, const char *sentence)
-{
-    (void)context;
-    (void)fprintf(stderr, "%s\n", sentence);
-}
-
 static void expect_clean_books(void)
 {
-    struct db *db = session_as("ledger_reader");
-    struct verify_report report;
-
-    must(verify_run(db, 20, show, NULL, &report, &err));
-    assert_int_equal(report.differences, 0);
-    db_close(db);
+    (void)verify_clean("ledger_reader");
 }
 
 static void open_accounts(void)

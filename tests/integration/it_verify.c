@@ -2,8 +2,8 @@
  * it_verify.c - books that are right are found right; each kind of damage, planted alone, is found,
  * and some sentence names whom it befell.
  */
-#include "ledger/verify_pg.h"
 #include "tests/store.h"
+#include "tests/verify.h"
 
 enum { SENTENCES_SIZE = 1 << 16, MOST = 50, ID_SIZE = 64 };
 
@@ -11,21 +11,19 @@ static struct db *owner;
 static char sentences[SENTENCES_SIZE];
 static struct verify_report report;
 
-static void hear(void *context, const char *sentence)
+static void hear(const char *sentence)
 {
     size_t length = strlen(sentences);
 
-    assert_ptr_equal(context, sentences);
     (void)snprintf(sentences + length, SENTENCES_SIZE - length, "%s\n", sentence);
 }
 
 static void verify_as(const char *role, uint32_t most)
 {
-    struct db *db = session_as(role);
+    const struct verify_ear ear = {role, hear};
 
     sentences[0] = '\0';
-    must(verify_run(db, most, hear, sentences, &report, &err));
-    db_close(db);
+    must(verify_try(&ear, most, &report));
 }
 
 static int64_t ask(const char *text)
@@ -123,6 +121,8 @@ static void right_books_are_found_right(void **state)
     assert_int_equal(report.accounts, ask("SELECT count(*) FROM account"));
     assert_int_equal(report.outcomes, ACCOUNTS + 1 + BATCHES * BATCH_COMMANDS);
     assert_int_equal(report.postings, ask("SELECT count(*) FROM posting"));
+    assert_int_equal(report.entries,
+                     ask("SELECT count(debit_seq) + count(credit_seq) FROM journal"));
     assert_int_equal(report.outbox_events, ask("SELECT count(*) FROM outbox WHERE kind = 0"));
     assert_true(ask("SELECT count(*) FROM journal WHERE result IS NOT NULL") > 20);
     assert_true(ask("SELECT count(*) FROM account_delta") > 0);
@@ -181,7 +181,7 @@ static const struct {
     {"an account of another user", "account a6: the event of transaction",
      "UPDATE account SET user_id = 'system' WHERE id = 'a6'"},
     {"a transaction deleted", "account a1 holds", "DELETE FROM journal WHERE " A_DEPOSIT},
-    {"a transaction deleted: the gap", "account a1: transaction",
+    {"a transaction deleted: the gap", "account a1: entry 4 was removed; the next one is 5",
      "DELETE FROM journal WHERE " A_DEPOSIT},
     {"a transaction deleted: its event", "account a1: the journal does not hold transaction",
      "DELETE FROM journal WHERE " A_DEPOSIT},
@@ -189,15 +189,15 @@ static const struct {
      "DELETE FROM journal WHERE key = 'key-17'"},
     {"a refusal changed", "tells another error than the journal",
      "UPDATE journal SET result = 'forbidden' WHERE key = 'key-17'"},
-    {"an amount changed", "account a1: transaction",
+    {"an amount changed", "account a1: entry 4, transaction",
      "UPDATE journal SET amount = amount + 1 WHERE " A_DEPOSIT},
     {"an amount changed: its event", "tells another amount than the journal",
      "UPDATE journal SET amount = amount + 1 WHERE " A_DEPOSIT},
-    {"a sequence number changed", "account a1: transaction",
+    {"a sequence number changed", "account a1: entry 4 was removed",
      "UPDATE journal SET credit_seq = 1000 WHERE " A_DEPOSIT},
-    {"a sequence number lost", "has sequence number none",
+    {"a sequence number lost", "account a1: entry 4 was removed",
      "UPDATE journal SET credit_seq = NULL WHERE " A_DEPOSIT},
-    {"a balance in the journal", "account a1: transaction",
+    {"a balance in the journal", "account a1: entry 4, transaction",
      "UPDATE journal SET credit_balance = credit_balance + 1 WHERE " A_DEPOSIT},
     {"another account credited", "account a2",
      "UPDATE journal SET credit = (SELECT number FROM account WHERE id = 'a2'), credit_seq = 2000 "
@@ -250,6 +250,200 @@ static void each_damage_is_found(void **state)
     assert_int_equal(report.differences, 0);
 }
 
+/* --- the chain --- */
+
+static void sentence_about(const char *what, char says[static 256])
+{
+    struct db *db = session_as(NULL);
+    char text[1024];
+    PGresult *row;
+
+    (void)snprintf(text, sizeof text,
+                   "SELECT format('account a1: %s', credit_seq, id) FROM journal WHERE " A_DEPOSIT,
+                   what);
+    const struct statement statement = {"it_sentence", text};
+    must(query_one(db, &statement, NULL, 0, &row, &err));
+    assert_int_equal(PQntuples(row), 1);
+    assert_true(text_copy(cell_text(row, 0, 0), says, 256));
+    PQclear(row);
+    db_close(db);
+}
+
+#define CHANGED "entry %s, transaction %s, was changed or inserted by hand"
+
+/* Whatever is changed of an entry, by somebody whom no constraint stops. */
+static const char *const changes[] = {
+    "amount = amount + 1",
+    "amount = NULL",
+    "amount = 0",
+    "credit_balance = credit_balance + 1",
+    "credit_balance = NULL",
+    "credit_held = 1",
+    "id = gen_random_uuid()",
+    "fingerprint = gen_random_uuid()",
+    "trace_id = gen_random_uuid()",
+    "created_at = created_at + interval '1 microsecond'",
+    "created_at = 'infinity'",
+    "command = 4",
+    "command = 999",
+    "debit = (SELECT number FROM account WHERE id = 'world:USD')",
+    "debit = NULL",
+    "caller = 'test'",
+    "caller = ''",
+    "caller = 'testsk', key = substr(key, 2)",
+    "key = key || ' '",
+    "key = repeat('k', 5000)",
+    "metadata = '\\x80'",
+    "metadata = ''",
+    "metadata = decode(repeat('00', 1000000), 'hex')",
+    "refers = id",
+    "settles = false",
+    "batch = id",
+    "leg = 0",
+    "floor = 0",
+    "import = 1",
+    "credit_hash = NULL",
+    "credit_hash = ''",
+    "credit_hash = sha256(credit_hash)",
+};
+
+static void whatever_is_changed_of_an_entry_is_found(void **state)
+{
+    char says[256];
+
+    (void)state;
+    sql(owner, "ALTER TABLE journal DROP CONSTRAINT journal_movement,"
+               " DROP CONSTRAINT journal_amount_check, DROP CONSTRAINT journal_floor");
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        sentence_about(CHANGED, says);
+        if (strncmp(changes[i], "id = ", 5) == 0) *strstr(says, ", transaction") = '\0';
+        sql(owner, "UPDATE journal SET %s WHERE " A_DEPOSIT, changes[i]);
+        verify_as("ledger_reader", MOST);
+        if (strstr(sentences, says) == NULL)
+            fail_msg("%s: none says '%s'\n%s", changes[i], says, sentences);
+        restore();
+    }
+}
+
+/* The outbox is as if it had rotated, and of a1 every later balance is what it would be. */
+#define NO_EVENTS "TRUNCATE outbox; UPDATE outbox_rotation SET rotated_at = now();"
+#define A1 "(SELECT number FROM account WHERE id = 'a1')"
+#define LATER(change, number)                                                                      \
+    "UPDATE journal SET debit_balance = debit_balance + (" change                                  \
+    "), debit_seq = debit_seq + (" number ")"                                                      \
+    " WHERE debit = " A1 " AND debit_seq > 4;"                                                     \
+    "UPDATE journal SET credit_balance = credit_balance + (" change                                \
+    "), credit_seq = credit_seq + (" number ")"                                                    \
+    " WHERE credit = " A1 " AND credit_seq > 4;"                                                   \
+    "UPDATE account SET balance = balance + (" change "), seq = seq + (" number                    \
+    ") WHERE id = 'a1';"                                                                           \
+    "INSERT INTO account_delta SELECT number, -(" change ") FROM account WHERE id = 'world:EUR';"
+
+/* Nothing but the chain can tell. */
+static const struct {
+    const char *what, *says, *how;
+} forgeries[] = {
+    {"an amount, and all that follows from it", CHANGED,
+     NO_EVENTS
+     "UPDATE journal SET amount = amount + 7, credit_balance = credit_balance + 7 WHERE " A_DEPOSIT
+     ";" LATER("7", "0")},
+    {"two amounts that cancel out", CHANGED,
+     NO_EVENTS
+     "UPDATE journal SET amount = amount + 7, credit_balance = credit_balance + 7 WHERE " A_DEPOSIT
+     ";" LATER(
+         "7",
+         "0") "INSERT INTO journal (key_digest, id, fingerprint, trace_id, created_at, debit, "
+              "debit_seq, debit_balance,"
+              "                     debit_held, credit, amount, command, caller, key, debit_hash)"
+              " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+              "now(), number, seq + 1,"
+              "        balance - 7, 0, (SELECT number FROM account WHERE id = 'world:EUR'), 7, 3, "
+              "'tests', 'k', head"
+              "   FROM account WHERE id = 'a1';"
+              "UPDATE account SET balance = balance - 7, seq = seq + 1 WHERE id = 'a1';"
+              "INSERT INTO account_delta SELECT number, 7 FROM account WHERE id = 'world:EUR'"},
+    {"one removed, and the numbers closed up",
+     "entry 4, transaction ", /* the one after it, which has its number now */
+     NO_EVENTS "DROP INDEX journal_debit, journal_credit;"
+               "UPDATE account_delta SET delta = delta WHERE false;"
+               "CREATE TEMP TABLE gone AS SELECT amount FROM journal WHERE " A_DEPOSIT ";"
+               "DELETE FROM journal WHERE " A_DEPOSIT
+               ";" LATER("-(SELECT amount FROM gone)",
+                         "-1") "DROP TABLE gone;"
+                               "CREATE UNIQUE INDEX journal_debit ON journal (debit, debit_seq) "
+                               "WHERE debit_seq IS NOT NULL;"
+                               "CREATE UNIQUE INDEX journal_credit ON journal (credit, credit_seq) "
+                               "WHERE credit_seq IS NOT NULL"},
+    {"the last one removed", "its head is not the hash of its last entry",
+     NO_EVENTS
+     "WITH gone AS (DELETE FROM journal USING account AS own WHERE own.id = 'a7'"
+     "   AND own.seq = CASE own.number WHEN debit THEN debit_seq WHEN credit THEN credit_seq END"
+     "   RETURNING own.number, CASE own.number WHEN debit THEN -amount ELSE amount END AS amount),"
+     " world AS (INSERT INTO account_delta SELECT w.number, gone.amount FROM gone, account AS w "
+     "WHERE w.id = 'world:USD')"
+     " UPDATE account SET balance = balance - gone.amount, seq = seq - 1 FROM gone WHERE "
+     "account.number = gone.number"},
+    {"one inserted at the end, with a hash from somewhere", "was changed or inserted by hand",
+     NO_EVENTS "INSERT INTO journal (key_digest, id, fingerprint, trace_id, created_at, credit, "
+               "credit_seq, credit_balance,"
+               "                     credit_held, debit, amount, command, caller, key, credit_hash)"
+               " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+               "gen_random_uuid(), now(), number, seq + 1,"
+               "        balance + 7, held, (SELECT number FROM account WHERE id = 'world:EUR'), 7, "
+               "2, 'tests', 'k', head"
+               "   FROM account WHERE id = 'a1';"
+               "UPDATE account SET balance = balance + 7, seq = seq + 1 WHERE id = 'a1';"
+               "INSERT INTO account_delta SELECT number, -7 FROM account WHERE id = 'world:EUR'"},
+    {"an account of another user", "account a1: entry 0, transaction",
+     NO_EVENTS "UPDATE account SET user_id = 'system' WHERE id = 'a1'"},
+    {"an account that was never opened", "account a1: entry 0 was removed",
+     NO_EVENTS "DELETE FROM journal WHERE command = 1 AND credit = " A1},
+    {"a head", "its head is not the hash of its last entry",
+     NO_EVENTS "UPDATE account SET head = sha256(head) WHERE id = 'a1'"},
+};
+
+static void a_consistent_forgery_is_found_by_the_chain_alone(void **state)
+{
+    char says[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof forgeries / sizeof forgeries[0]; i++) {
+        sentence_about(forgeries[i].says, says);
+        if (strstr(forgeries[i].says, "%s") == NULL)
+            (void)snprintf(says, sizeof says, "%s", forgeries[i].says);
+        sql(owner, "%s", forgeries[i].how);
+        verify_as("ledger_reader", MOST);
+        if (report.differences != 1 || strstr(sentences, says) == NULL)
+            fail_msg("%s: %ju differences, '%s'\n%s", forgeries[i].what,
+                     (uintmax_t)report.differences, says, sentences);
+        restore();
+        sql(owner, "UPDATE outbox_rotation SET rotated_at = '2000-01-01'");
+    }
+    verify_as("ledger_reader", MOST);
+    assert_int_equal(report.differences, 0);
+}
+
+/* Entries from before there was a chain get the hashes that the programs would have given them. */
+static void the_migration_makes_the_same_hashes(void **state)
+{
+    const struct migration *chain = migrations;
+
+    (void)state;
+    while (strcmp(chain->name, "009_chain") != 0) chain++;
+    sql(owner, "ALTER TABLE journal DROP COLUMN debit_hash, DROP COLUMN credit_hash;"
+               "ALTER TABLE account DROP COLUMN head");
+    must(db_run(owner, chain->sql, &err));
+    assert_int_equal(
+        ask("SELECT count(*) FROM journal JOIN backup.journal AS was USING (key_digest)"
+            " WHERE (journal.debit_hash, journal.credit_hash)"
+            "       IS DISTINCT FROM (was.debit_hash, was.credit_hash)"),
+        0);
+    verify_as("ledger_reader", MOST);
+    assert_int_equal(report.differences, 0);
+}
+
+/* --- events that are missing --- */
+
 /* The events of account a1, and the id of the n-th, whatever their encoding. */
 #define EVENTS_OF_A1                                                                               \
     "(SELECT id FROM outbox WHERE kind = 0 AND destination = 'transaction.created'"                \
@@ -278,6 +472,7 @@ static void a_missing_event_is_found(void **state)
     }
 }
 
+/* Of each check. */
 static void only_the_first_are_told(void **state)
 {
     (void)state;
@@ -285,21 +480,20 @@ static void only_the_first_are_told(void **state)
     verify_as("ledger_reader", 3);
     assert_true(report.differences > 3);
     uint32_t lines = 0;
-    for (const char *at = sentences; *at != '\0'; at++) lines += *at == '\n';
+    for (const char *at = sentences; (at = strstr(at, ", but its postings sum to")) != NULL; at++)
+        lines++;
     assert_int_equal(lines, 3);
     restore();
 }
 
-static void it_leaves_the_session_at_rest(void **state)
+static void who_may_not_read_is_told(void **state)
 {
-    struct db *db = session_as("ledger_relay"); /* may not read accounts */
+    const struct verify_ear ear = {"ledger_relay", hear}; /* may not read accounts */
 
     (void)state;
-    assert_false(verify_run(db, MOST, hear, sentences, &report, &err));
+    assert_false(verify_try(&ear, MOST, &report));
     assert_int_equal(err.kind, ERR_FATAL);
-    assert_true(db_usable(db));
-    sql(db, "SELECT 1");
-    db_close(db);
+    assert_non_null(strstr(err.text, "permission denied"));
 }
 
 int main(void)
@@ -309,8 +503,11 @@ int main(void)
         cmocka_unit_test(an_outbox_that_begins_later_is_right),
         cmocka_unit_test(each_damage_is_found),
         cmocka_unit_test(a_missing_event_is_found),
+        cmocka_unit_test(whatever_is_changed_of_an_entry_is_found),
+        cmocka_unit_test(a_consistent_forgery_is_found_by_the_chain_alone),
         cmocka_unit_test(only_the_first_are_told),
-        cmocka_unit_test(it_leaves_the_session_at_rest),
+        cmocka_unit_test(who_may_not_read_is_told),
+        cmocka_unit_test(the_migration_makes_the_same_hashes), /* the last: it moves columns */
     };
     return cmocka_run_group_tests(tests, set_up_all, tear_down_all);
 }
