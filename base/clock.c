@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -46,14 +47,29 @@ void clock_sleep_ms(uint32_t ms)
 }
 
 /* getrandom in pages: a system call for each identifier would cost more than the identifier. */
+static _Thread_local uint8_t page[256];
+static _Thread_local size_t left;
+
+/* In the child of a fork, by its only thread: else it would go on with its parent's page. */
+static void forget_page(void)
+{
+    left = 0;
+}
+
+static void forget_page_at_fork(void)
+{
+    int failed = pthread_atfork(NULL, NULL, forget_page);
+    assert(failed == 0); /* only for want of memory, when the process has just begun */
+}
+
 void random_bytes(void *out, size_t size)
 {
-    static _Thread_local uint8_t page[256];
-    static _Thread_local size_t left;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     uint8_t *to = out;
 
     while (size > 0) {
         if (left == 0) {
+            (void)pthread_once(&once, forget_page_at_fork);
             ssize_t got = getrandom(page, sizeof page, 0);
             assert(got == (ssize_t)sizeof page); /* never short for up to 256 bytes: getrandom(2) */
             left = sizeof page;

@@ -2,10 +2,13 @@
  * test_uuid.c - the example of RFC 9562, the order of version 7 by time, and texts that are no
  * UUID.
  */
+#include "base/clock.h"
 #include "base/uuid.h"
 #include "tests/test.h"
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* RFC 9562, appendix A.6: 2022-02-22T19:22:22.00Z, rand_a 0xcc3, rand_b 0b01 and 0x8c4dc0c0c07398f.
  */
@@ -144,12 +147,44 @@ static void only_zero_is_zero(void **state)
     }
 }
 
+/* What a parent has in store is not its children's too. */
+static void children_draw_bytes_of_their_own(void **state)
+{
+    enum { CHILDREN = 3 };
+    uint8_t drawn[CHILDREN + 1][UUID_RANDOM_SIZE];
+    int ends[2], status;
+
+    (void)state;
+    random_bytes(drawn[0], 1); /* so that there is something in store */
+    assert_int_equal(pipe(ends), 0);
+    for (int i = 1; i <= CHILDREN; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            random_bytes(drawn[i], UUID_RANDOM_SIZE);
+            _exit(write(ends[1], drawn[i], UUID_RANDOM_SIZE) != UUID_RANDOM_SIZE);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(read(ends[0], drawn[i], UUID_RANDOM_SIZE), UUID_RANDOM_SIZE);
+    }
+    random_bytes(drawn[0], UUID_RANDOM_SIZE);
+    for (int i = 0; i <= CHILDREN; i++)
+        for (int k = 0; k < i; k++) assert_memory_not_equal(drawn[i], drawn[k], UUID_RANDOM_SIZE);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_example_of_the_rfc),    cmocka_unit_test(version_and_variant_are_set),
-        cmocka_unit_test(version_7_sorts_by_time),   cmocka_unit_test(what_is_no_uuid_is_refused),
-        cmocka_unit_test(every_byte_at_every_place), cmocka_unit_test(only_zero_is_zero),
+        cmocka_unit_test(the_example_of_the_rfc),
+        cmocka_unit_test(version_and_variant_are_set),
+        cmocka_unit_test(version_7_sorts_by_time),
+        cmocka_unit_test(children_draw_bytes_of_their_own),
+        cmocka_unit_test(what_is_no_uuid_is_refused),
+        cmocka_unit_test(every_byte_at_every_place),
+        cmocka_unit_test(only_zero_is_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
