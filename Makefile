@@ -13,7 +13,7 @@ WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -W
             -Wswitch-enum -Wimplicit-fallthrough -Werror
 # _GNU_SOURCE: getrandom, accept4 and pthread names are Linux; the code is for Linux.
 override CFLAGS  += -std=c17 -D_GNU_SOURCE -O2 -g -I. $(WARN) -MMD -MP -fstack-protector-strong -fPIE \
-                    $(shell pkg-config --cflags $(LIBS))
+                    $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 # Instrumented code makes gcc warn of what is not there; the two release builds judge the warnings.
 ifdef SAN
@@ -46,7 +46,7 @@ ARCHIVE  := $(BUILD)/all.a
 # Archives last: they answer to what stands before them.
 LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
-ALL      := $(shell pkg-config --libs $(LIBS)) -lpthread -lm
+ALL      := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lpthread -lm
 
 .PHONY: help build run up down test unit integration chaos torture fuzz lint format coverage bench clean objects tests
 help: ## this list
