@@ -470,6 +470,9 @@ static enum result check_money(const struct plan *plan)
     if (plan->moves && has_floor(credit) &&
         __builtin_add_overflow(credit->balance, plan->amount, &after))
         return RESULT_OVERFLOW;
+    /* Far below zero, more can be held than there ever was. */
+    if (has_floor(debit) && __builtin_add_overflow(debit->held, plan->holds, &after))
+        return RESULT_OVERFLOW;
     return RESULT_APPLIED;
 }
 

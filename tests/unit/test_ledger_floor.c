@@ -20,6 +20,7 @@ static const struct account OPEN[] = {
     ACCOUNT("fees", 5, .kind = ACCOUNT_SYSTEM),
     ACCOUNT("deep", 6, .floor = INT64_MIN),
     ACCOUNT("bottom", 7, .balance = INT64_MIN + 5, .held = 5, .floor = INT64_MIN),
+    ACCOUNT("laden", 8, .balance = 5, .held = INT64_MAX - 7, .floor = INT64_MIN),
     ACCOUNT("world:EUR", 902, .kind = ACCOUNT_SYSTEM),
 };
 
@@ -70,6 +71,8 @@ static const struct row {
     {"all that there ever is",    TAKE("deep", INT64_MAX), RESULT_APPLIED, -INT64_MAX, 0, INT64_MIN},
     {"at the bottom",             TAKE("bottom", 1), RESULT_INSUFFICIENT_FUNDS, INT64_MIN + 5, 5, INT64_MIN},
     {"a hold there",              RESERVE("bottom", 1), RESULT_INSUFFICIENT_FUNDS, INT64_MIN + 5, 5, INT64_MIN},
+    {"held up to the top",        RESERVE("laden", 7), RESULT_APPLIED, 5, INT64_MAX, INT64_MIN},
+    {"and not over it",           RESERVE("laden", 8), RESULT_OVERFLOW, 5, INT64_MAX - 7, INT64_MIN},
     {"overflow is funds",         TAKE("bottom", INT64_MAX), RESULT_INSUFFICIENT_FUNDS, INT64_MIN + 5, 5, INT64_MIN},
     {"up from there",             ADD("bottom", INT64_MAX), RESULT_APPLIED, 4, 5, INT64_MIN},
     {"not empty below zero",      {.type = COMMAND_CLOSE_ACCOUNT, .account = T("low")}, RESULT_ACCOUNT_NOT_EMPTY, -40, 10, -60},
