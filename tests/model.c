@@ -204,6 +204,7 @@ struct act {                              /* what a command would do */
     int64_t amount;
     bool moves;   /* the amount, from debit to credit; else it is held or given back */
     int64_t held; /* so much more is held of the subject */
+    int64_t floor;
 };
 
 static bool is_system(const struct model_account *account)
@@ -260,7 +261,8 @@ static void judge_sides(const struct act *act, struct judgement *judgement)
 static void judge_funds(const struct act *act, struct judgement *judgement)
 {
     if (act->debit != NULL && !is_system(act->debit))
-        rule(judgement, RESULT_INSUFFICIENT_FUNDS, available(act->debit) < act->amount);
+        rule(judgement, RESULT_INSUFFICIENT_FUNDS,
+             available(act->debit) - act->amount < act->debit->floor);
 }
 
 /* --- deposit, withdraw, transfer --------------------------------------------------------- */
@@ -310,6 +312,7 @@ static void judge_hold(struct model *model, const struct command *command, struc
     judge_sides(act, judgement);
     judge_conditions(command, account, judgement);
     judge_funds(act, judgement);
+    rule(judgement, RESULT_OVERFLOW, !fits((wide)account->held + act->amount));
 }
 
 /* The hold that is named, and its account. */
@@ -358,7 +361,8 @@ static void judge_capture(struct model *model, const struct command *command, st
     act->debit = account;
     act->credit = to;
     act->subject = account;
-    act->held = command->keeps_rest ? -act->amount : -fate.remaining; /* the rest is released */
+    bool keeps = command->keeps_rest && act->amount > 0; /* else the rest is released */
+    act->held = -(keeps ? act->amount : fate.remaining);
     rule_after(judgement, RESULT_HOLD_NOT_FOUND, RESULT_SAME_ACCOUNT, to == account);
     rule(judgement, RESULT_ASSET_MISMATCH, to != NULL && to->asset != account->asset);
     judge_ended(&fate, judgement);
@@ -419,7 +423,8 @@ static void judge_reverse(struct model *model, const struct command *command, st
     judge_funds(act, judgement);
 }
 
-/* --- open_account, freeze_account, unfreeze_account, close_account ----------------------- */
+/* --- open_account, freeze_account, unfreeze_account, close_account, set_floor -------------------
+ */
 
 static void judge_open(struct model *model, const struct command *command,
                        struct judgement *judgement)
@@ -449,7 +454,24 @@ static void judge_state(struct model *model, const struct command *command, stru
     rule(judgement, RESULT_SYSTEM_ACCOUNT, is_system(account));
     rule(judgement, RESULT_ACCOUNT_CLOSED, account->closed);
     rule(judgement, RESULT_ACCOUNT_NOT_EMPTY,
-         command->type == COMMAND_CLOSE_ACCOUNT && account->balance != 0);
+         command->type == COMMAND_CLOSE_ACCOUNT && (account->balance != 0 || account->held != 0));
+    judge_conditions(command, account, judgement);
+}
+
+static void judge_floor(struct model *model, const struct command *command, struct act *act,
+                        struct judgement *judgement)
+{
+    struct model_account *account = named(model, command->account);
+
+    act->subject = account;
+    rule(judgement, RESULT_INVALID_AMOUNT, command->amount.value > 0);
+    rule(judgement, RESULT_ACCOUNT_NOT_FOUND, account == NULL);
+    if (account == NULL) return;
+    bool is_exact = to_minor(&command->amount, account->asset, &act->floor);
+    rule_after(judgement, RESULT_ASSET_MISMATCH, RESULT_INVALID_AMOUNT, !is_exact);
+    rule(judgement, RESULT_SYSTEM_ACCOUNT, is_system(account));
+    rule(judgement, RESULT_ACCOUNT_CLOSED, account->closed);
+    rule(judgement, RESULT_INSUFFICIENT_FUNDS, available(account) < act->floor);
     judge_conditions(command, account, judgement);
 }
 
@@ -486,6 +508,8 @@ static enum result judge(struct model *model, const struct message *message, str
         judge_reverse(model, command, act, &judgement);
     else if (is_of_state(command->type))
         judge_state(model, command, act, &judgement);
+    else if (command->type == COMMAND_SET_FLOOR)
+        judge_floor(model, command, act, &judgement);
     else
         judge_movement(model, command, act, &judgement);
     return judgement.result;
@@ -581,6 +605,7 @@ static void note_transaction(struct model *model, const struct message *message,
                                       .debit = place_of(model, is_hold ? alone : NULL),
                                       .credit = place_of(model, is_hold ? NULL : alone),
                                       .amount = act->amount,
+                                      .floor = act->floor,
                                       .created_us = model->now_us,
                                       .takes_all = !command->keeps_rest,
                                       .refers = act->target};
@@ -602,6 +627,7 @@ static void carry_out(struct model *model, const struct message *message, const 
     if (act->moves) move(act);
     alone->held += act->held;
     if (is_of_state(command->type)) set_state(alone, command);
+    if (command->type == COMMAND_SET_FLOOR) alone->floor = act->floor;
     if (!act->moves && command->type != COMMAND_OPEN_ACCOUNT) step(alone);
     note_transaction(model, message, act, alone);
     tell(act->moves ? act->debit : alone, out);
@@ -664,7 +690,8 @@ static enum result show_account(struct model *model, const struct model_account 
                                   .created_us = account->created_us,
                                   .metadata = account->metadata,
                                   .frozen = (enum direction)frozen,
-                                  .closed = account->closed};
+                                  .closed = account->closed,
+                                  .floor = account->floor};
     out->account = view;
     return RESULT_APPLIED;
 }
@@ -728,6 +755,7 @@ static enum result show_transaction(struct model *model, const struct uuid *id, 
                                       .debit = id_at(model, found->debit),
                                       .credit = id_at(model, found->credit),
                                       .amount = found->amount,
+                                      .floor = found->floor,
                                       .created_us = found->created_us,
                                       .trace_id = message->trace_id,
                                       .caller = message->caller,

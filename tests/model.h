@@ -44,7 +44,7 @@ struct model_account {
     enum account_kind kind;
     const struct model_asset *asset;
     wide balance;
-    int64_t held, seq, created_us;
+    int64_t held, seq, floor, created_us;
     bool frozen_in, frozen_out, closed;
     struct bytes metadata;
 };
@@ -53,7 +53,7 @@ struct model_transaction {
     bool applied;
     enum command_type type;
     int debit, credit; /* accounts; below 0: none */
-    int64_t amount;
+    int64_t amount, floor;
     int64_t created_us, expires_us; /* 0: never */
     bool takes_all;                 /* a capture: nothing is left for another one */
     int refers;                     /* the transaction it is about; below 0: none */

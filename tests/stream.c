@@ -126,7 +126,7 @@ static int64_t clamp(wide value)
 
 static struct amount random_decimal(struct stream *stream)
 {
-    static const int64_t values[] = {5, 12, 120, 1000, 77700, INT64_MAX, INT64_MAX / 1000, -1};
+    static const int64_t values[] = {5, 12, 120, 1000, 77700, INT64_MAX, INT64_MAX / 1000, -1, -50};
 
     return (struct amount){.value = ONE_OF(stream, values),
                            .digits = (uint8_t)stream_dice(stream, 5),
@@ -144,13 +144,25 @@ static struct amount random_amount(struct stream *stream, int64_t edge)
     return (struct amount){.value = 1 + (int64_t)stream_dice(stream, 1000)};
 }
 
+/* About what is available now, when that is below zero. */
+static struct amount random_floor(struct stream *stream, const struct model_account *subject)
+{
+    static const int64_t floors[] = {0, 0, -1, -500, -500, -100000, INT64_MIN, -INT64_MAX, 1};
+    wide available = subject == NULL ? 0 : subject->balance - subject->held;
+
+    if (one_in(stream, 8)) return random_decimal(stream);
+    if (available < 0 && one_in(stream, 2))
+        return (struct amount){.value = about(stream, clamp(available))};
+    return (struct amount){.value = ONE_OF(stream, floors)};
+}
+
 static int64_t edge_of(struct stream *stream, const struct command *command,
                        const struct model_account *subject)
 {
     if (subject == NULL) return 100;
     if (command->type == COMMAND_DEPOSIT)
         return one_in(stream, 10) ? clamp((wide)INT64_MAX - subject->balance) : 100000;
-    return clamp(subject->balance - subject->held);
+    return clamp(subject->balance - subject->held - subject->floor);
 }
 
 static int64_t edge_of_target(const struct model *model, enum command_type type, uint32_t target)
@@ -218,8 +230,10 @@ static void add_account(struct stream *stream, const struct model *model, struct
     } else {
         command->account = first;
     }
+    if (command->type == COMMAND_SET_FLOOR)
+        command->amount = random_floor(stream, subject_of(model, command, 0));
     bool is_of_state = command->type >= COMMAND_FREEZE_ACCOUNT;
-    if (is_of_state && command->type != COMMAND_CLOSE_ACCOUNT)
+    if (is_of_state && command->type <= COMMAND_UNFREEZE_ACCOUNT)
         command->direction = (enum direction)stream_dice(stream, 4);
     if (is_of_state) return;
     if (one_in(stream, 6)) command->asset = text_of(ONE_OF(stream, ASSETS));
@@ -257,7 +271,8 @@ static struct command random_command(struct stream *stream, const struct model *
                                               COMMAND_REVERSE,
                                               COMMAND_FREEZE_ACCOUNT,
                                               COMMAND_UNFREEZE_ACCOUNT,
-                                              COMMAND_UNFREEZE_ACCOUNT};
+                                              COMMAND_UNFREEZE_ACCOUNT,
+                                              COMMAND_SET_FLOOR};
     struct command command = {.type = ONE_OF(stream, types)};
     uint32_t target = 0;
 

@@ -2,7 +2,7 @@
  * test_ledger_model.c - a million random commands over two hundred seeds, against the model of
  * tests/model.c. Every reply has the bytes of the model's, however the commands are cut into
  * batches; at the end every account is where the model has it, money is conserved, and no user
- * account is below what is held. LEDGER_MODEL_SEEDS sets how many seeds.
+ * account is below its floor. LEDGER_MODEL_SEEDS sets how many seeds.
  */
 #include "ledger/ledger.h"
 #include "tests/stream.h"
@@ -309,15 +309,15 @@ static void compare_account(uint32_t seed, const char *how, const struct kept_ac
     assert_non_null(other);
     if (other->kind != account->kind ||
         other->balance != (is_user ? account->balance : found->outside) ||
-        other->held != account->held || other->seq != account->seq)
+        other->held != account->held || other->seq != account->seq ||
+        other->floor != account->floor)
         fail_msg("seed %u, %s: account %.*s is at %jd, held %jd, seq %jd; in the model at %jd, "
                  "held %jd, seq %jd",
                  seed, how, TEXT_ARGS(account->id), (intmax_t)account->balance,
                  (intmax_t)account->held, (intmax_t)account->seq, (intmax_t)other->balance,
                  (intmax_t)other->held, (intmax_t)other->seq);
-    if (is_user && (account->held < 0 || account->balance < account->held))
-        fail_msg("seed %u, %s: account %.*s is below what is held", seed, how,
-                 TEXT_ARGS(account->id));
+    if (is_user && (account->held < 0 || (wide)account->balance - account->held < account->floor))
+        fail_msg("seed %u, %s: account %.*s is below its floor", seed, how, TEXT_ARGS(account->id));
 }
 
 static void compare_books(uint32_t seed, const char *how)
