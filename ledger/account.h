@@ -73,4 +73,13 @@ struct outcome {
     int64_t floor;               /* that was set */
 };
 
+/* What an account was right after an entry: the last one at or before at_us. Of what had committed
+ * when the batch was loaded. */
+struct past {
+    int64_t at_us; /* that was asked for, or when the transaction was that was asked for */
+    int64_t balance, held, seq;
+    struct uuid transaction; /* of the entry; zero: there was none yet, and all is 0 */
+    int64_t timestamp_us;
+};
+
 #endif

@@ -371,6 +371,7 @@ static enum result make_plan(const struct batch *batch, const struct command *co
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
     case COMMAND_GET_TRANSACTION:
+    case COMMAND_LIST_TRANSACTIONS:
     case COMMANDS_COUNT:
         break;
     }
@@ -579,6 +580,21 @@ static bool apply(struct batch *batch, const struct work *work, struct outcome *
 
 /* --- queries ----------------------------------------------------------------------------- */
 
+/* The entries of a system account are not numbered, and their balances not known. */
+static enum result look_back(const struct account *account, const struct work *work,
+                             struct outcome *out)
+{
+    const struct past *past = work->past;
+
+    if (past == NULL) return RESULT_TRANSACTION_NOT_FOUND;
+    if (past->seq == 0 && past->at_us < account->created_us) return RESULT_ACCOUNT_NOT_FOUND;
+    if (account->kind == ACCOUNT_SYSTEM) return RESULT_SYSTEM_ACCOUNT;
+    out->credit.balance = past->balance;
+    out->credit.held = past->held;
+    out->credit.seq = past->seq;
+    return RESULT_APPLIED;
+}
+
 static enum result look_up(const struct batch *batch, const struct work *work, struct outcome *out)
 {
     const struct account *account;
@@ -591,6 +607,9 @@ static enum result look_up(const struct batch *batch, const struct work *work, s
     if (account == NULL) return RESULT_ACCOUNT_NOT_FOUND;
     out->asset = account->asset;
     out->credit = side_of(account);
+    if (command_asks_past(&work->request->command)) return look_back(account, work, out);
+    if (work->request->command.type == COMMAND_LIST_TRANSACTIONS && account->kind == ACCOUNT_SYSTEM)
+        return RESULT_SYSTEM_ACCOUNT;
     return RESULT_APPLIED;
 }
 

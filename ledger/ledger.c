@@ -43,6 +43,17 @@ static const struct account_view *view_account(struct arena *arena, const struct
     return view;
 }
 
+static const struct as_of_view *view_as_of(struct arena *arena, const struct work *work)
+{
+    const struct past *past = work->past;
+    struct as_of_view *view = past == NULL ? NULL : arena_take(arena, sizeof *view);
+
+    if (view == NULL) return NULL;
+    *view = (struct as_of_view){past->transaction, past->timestamp_us};
+    if (past->seq == 0) view->timestamp_us = work->outcome.credit.account->created_us;
+    return view;
+}
+
 static struct reply reply_begin(const struct batch *batch, const struct work *work,
                                 enum result result)
 {
@@ -74,11 +85,15 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
         if (is_told(&outcome->debit)) reply_add_balance(reply, &outcome->debit);
         if (is_told(&outcome->credit)) reply_add_balance(reply, &outcome->credit);
     }
-    if (type == COMMAND_GET_BALANCE) reply_add_balance(reply, &outcome->credit);
+    if (type == COMMAND_GET_BALANCE) {
+        reply_add_balance(reply, &outcome->credit);
+        reply->as_of = view_as_of(batch->arena, work);
+    }
     if (type == COMMAND_GET_ACCOUNT)
         reply->account = view_account(batch->arena, outcome->credit.account);
     reply->user = work->user;
     reply->details = work->transaction;
+    reply->history = work->history;
 }
 
 static void reply_to_fault(const struct batch *batch, struct work *work)
@@ -339,6 +354,8 @@ void ledger_forget(struct batch *batch)
         work->stored = false;
         work->user = NULL;
         work->transaction = NULL;
+        work->past = NULL;
+        work->history = NULL;
         work->parent = NULL;
         memset(&work->outcome, 0, sizeof work->outcome);
         memset(&work->reply, 0, sizeof work->reply);

@@ -52,6 +52,8 @@ struct work { /* one request on its way through */
     struct reply reply;
     const struct user_view *user; /* what a query found; NULL: nothing */
     const struct transaction_view *transaction;
+    const struct past *past;
+    const struct history_view *history;
 };
 
 struct undo; /* what an account or target was before, see decide.h */

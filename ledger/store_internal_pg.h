@@ -9,7 +9,7 @@
 #include "ledger/met.h"
 #include "ledger/store_pg.h"
 
-enum { STORE_PARAMS_MAX = 4, PLACE_SIZE = 6 };
+enum { STORE_PARAMS_MAX = 12, PLACE_SIZE = 6 };
 
 struct place { /* of a row: PostgreSQL's ctid in binary, block and offset; lasts while it is locked
                 */
@@ -46,7 +46,7 @@ struct store_part {
 };
 
 extern const struct store_part store_part_assets, store_part_targets, store_part_keys,
-    store_part_users, store_part_transactions;
+    store_part_users, store_part_transactions, store_part_past, store_part_pages;
 
 /* The account of a number, from its youngest row on: see store_load_pg.c. */
 #define ACCOUNT_NUMBERED(column)                                                                   \

@@ -57,8 +57,8 @@ static enum exit_code parse_id(const char *text, struct uuid *out)
     return complain(EXIT_USAGE, "'%s' is not a transaction's UUID", text);
 }
 
-static enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
-                                   int64_t *out)
+enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
+                            int64_t *out)
 {
     char *end;
 
@@ -122,10 +122,7 @@ static enum exit_code fill_conditions(const struct options *options, struct comm
     if (conditions->has_if_balance &&
         parse_amount(options, options->if_balance, &conditions->if_balance) != EXIT_DONE)
         return EXIT_USAGE;
-    if (options->not_after != NULL &&
-        !time_parse(text_of(options->not_after), &conditions->not_after_us))
-        return complain(EXIT_USAGE, "--not-after is an RFC 3339 time, as 2026-11-23T07:00:00Z");
-    return EXIT_DONE;
+    return parse_time("--not-after", options->not_after, &conditions->not_after_us);
 }
 
 /* A JSON list of commands from a file; "-" is standard input. */
@@ -189,9 +186,14 @@ static enum exit_code fill(const struct options *options, struct codec *codec, s
         return fill_batch(options, codec, arena, arguments[0], command);
     case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_GET_ACCOUNT:
-    case COMMAND_GET_BALANCE:
         command->account = text_of(arguments[0]);
         return EXIT_DONE;
+    case COMMAND_GET_BALANCE:
+        command->account = text_of(arguments[0]);
+        return fill_as_of(options, command);
+    case COMMAND_LIST_TRANSACTIONS:
+        command->account = text_of(arguments[0]);
+        return fill_page(options, command);
     case COMMAND_GET_USER:
         command->user_id = text_of(arguments[0]);
         return EXIT_DONE;

@@ -21,7 +21,8 @@ struct options {
     char amqp_url[512], database_url[512], prefix[33];
     enum output output;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
-        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs;
+        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
+        *as_of, *limit, *cursor, *order, *trace;
     uint32_t timeout_ms;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */
@@ -43,6 +44,17 @@ enum { ADMIN_ANSWER_MS = 10000 };
 MUST_CHECK bool open_db(const struct options *options, uint32_t answer_ms, struct db **db,
                         struct err *err);
 
+enum exit_code run_statement(const struct options *options, const char *verb, char **arguments);
+
+/* Of get-balance and list-transactions. */
+enum exit_code fill_as_of(const struct options *options, struct command *command);
+enum exit_code fill_page(const struct options *options, struct command *command);
+enum exit_code parse_time(const char *name, const char *text, int64_t *wall_us);
+enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
+                            int64_t *out);
+
+void print_entries_head(void);
+void print_entry(const struct entry_view *view);
 void print_reply(const struct options *options, struct codec *codec, const struct reply *reply);
 /* One line on standard error, "ledgerctl: ...". */
 enum exit_code complain(enum exit_code code, const char *format, ...)

@@ -46,8 +46,10 @@ static const struct verb {
     {"batch",           "FILE",               "a JSON list of commands, all or none; --independent", 1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
-    {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number",           1, 1, run_command},
+    {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number; --as-of",  1, 1, run_command},
     {"get-transaction", "TRANSACTION",        "both sides, amount, trace",                           1, 1, run_command},
+    {"list-transactions", "ACCOUNT",          "its entries, the youngest first, a page at a time",   1, 1, run_command},
+    {"statement",       "ACCOUNT",            "opening balance, entries, closing balance; --from, --to", 1, 1, run_statement},
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
@@ -82,7 +84,7 @@ static void help(void)
            "usage: ledgerctl [OPTIONS] VERB ARGUMENTS\n\nverbs:\n",
            LEDGER_VERSION);
     for (size_t i = 0; i < VERBS_COUNT; i++)
-        printf("  %-16s %-20s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
+        printf("  %-17s %-20s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
     printf(
         "\noptions:\n"
         "  --output table|json  how to print (table)\n"
@@ -101,6 +103,12 @@ static void help(void)
         "  --not-after TIME     RFC 3339; as --deadline, but a part of the command\n"
         "  --independent        batch: each command for itself\n"
         "  --dry-run            the verdict alone; nothing is changed or remembered\n"
+        "  --as-of WHEN         get-balance: right after that transaction, or at that time\n"
+        "  --from TIME, --to TIME\n"
+        "                       list-transactions, statement: not before, and before\n"
+        "  --limit N            list-transactions: at most N entries (50; at most 200);\n"
+        "                       --cursor CURSOR: the next page; --order asc|desc (desc);\n"
+        "                       --kind TYPE, --trace HEX: only those\n"
         "  --app-id ID          namespace of the idempotency key\n"
         "  --trace-id ID        X-Trace-Id; --traceparent VALUE: W3C\n"
         "  --deadline TIME      RFC 3339; past it the command is refused, not applied late\n"
@@ -147,6 +155,12 @@ static const struct {
     {"if-balance-at-least", &options.if_balance},
     {"not-after", &options.not_after},
     {"jobs", &options.jobs},
+    {"as-of", &options.as_of},
+    {"from", &options.from},
+    {"limit", &options.limit},
+    {"cursor", &options.cursor},
+    {"order", &options.order},
+    {"trace", &options.trace},
 };
 static const struct {
     const char *name;

@@ -112,6 +112,39 @@ static void print_found(const struct reply *reply)
     }
 }
 
+void print_entries_head(void)
+{
+    printf("\n%8s %-27s %-16s %20s %20s %16s %-24s %s\n", "SEQ", "TIME", "TYPE", "AMOUNT",
+           "BALANCE", "HELD", "COUNTERPARTY", "TRANSACTION");
+}
+
+/* The amount with its sign where money moved; else, in brackets, what was held or freed. */
+void print_entry(const struct entry_view *view)
+{
+    char time[TIME_TEXT_SIZE], id[UUID_TEXT_SIZE], amount[32] = "-";
+
+    time_format(view->timestamp_us, time);
+    uuid_format(&view->transaction, id);
+    if (view->amount != 0)
+        (void)snprintf(amount, sizeof amount, view->moves ? "%s%" PRId64 : "(%s%" PRId64 ")",
+                       view->moves ? view->is_credit ? "+" : "-" : "", view->amount);
+    printf("%8" PRId64 " %-27s %-16s %20s %20" PRId64 " %16" PRId64 " %-24.*s %s\n", view->seq,
+           time, command_word(view->type), amount, view->balance, view->held,
+           TEXT_ARGS(view->moves ? view->counterparty : TEXT_LITERAL("-")), id);
+}
+
+static void print_history(const struct history_view *view)
+{
+    char cursor[UUID_HEX_SIZE];
+
+    print_entries_head();
+    for (uint32_t i = 0; i < view->count; i++) print_entry(&view->entries[i]);
+    printf("(in minor units, such as cents)\n");
+    if (uuid_is_zero(&view->cursor)) return;
+    uuid_format_hex(&view->cursor, cursor);
+    printf("there is more: --cursor %s\n", cursor);
+}
+
 static void print_results(const struct reply *reply)
 {
     if (reply->legs_count == 0) return;
@@ -144,7 +177,12 @@ static void print_table(const struct reply *reply)
     uuid_format_hex(&reply->trace_id, trace);
     line("trace", text_of(trace));
     print_found(reply);
+    if (reply->as_of != NULL) {
+        line_time("as of", reply->as_of->timestamp_us);
+        line_uuid("after", &reply->as_of->transaction);
+    }
     print_balances(reply);
+    if (reply->history != NULL) print_history(reply->history);
     print_results(reply);
 }
 

@@ -1,10 +1,9 @@
 /*
- * command.c - the words and numbers of the commands, and the rules for what names something.
+ * command.c - the words and numbers of the commands.
  */
 #include "protocol/command.h"
 
 #include <assert.h>
-#include <string.h>
 
 /* clang-format off */
 static const struct {
@@ -43,6 +42,11 @@ bool command_has_target(enum command_type type)
            type == COMMAND_REVERSE;
 }
 
+bool command_asks_past(const struct command *command)
+{
+    return command->as_of.time_us != 0 || !uuid_is_zero(&command->as_of.transaction);
+}
+
 bool command_type_parse(struct text word, enum command_type *out)
 {
     for (uint32_t i = 0; i < COMMANDS_COUNT; i++) {
@@ -76,6 +80,7 @@ struct text command_ordering_key(const struct command *command)
     case COMMAND_SET_FLOOR:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
+    case COMMAND_LIST_TRANSACTIONS:
         return command->account;
     case COMMAND_TRANSFER:
         return command->from;
@@ -110,37 +115,4 @@ bool direction_parse(struct text word, enum direction *out)
         if (text_equal(word, text_of(directions[i]))) return true;
     }
     return false;
-}
-
-static bool is_upper_or_digit(char byte)
-{
-    return (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9');
-}
-
-static bool is_id_byte(char byte)
-{
-    return is_upper_or_digit(byte) || (byte >= 'a' && byte <= 'z') || byte == '.' || byte == '_' ||
-           byte == ':' || byte == '-';
-}
-
-bool id_is_valid(struct text id)
-{
-    if (id.length < 1 || id.length > ID_LENGTH_MAX) return false;
-    for (uint32_t i = 0; i < id.length; i++)
-        if (!is_id_byte(id.bytes[i])) return false;
-    return true;
-}
-
-bool asset_is_valid(struct text code)
-{
-    if (code.length < 1 || code.length > ASSET_LENGTH_MAX) return false;
-    for (uint32_t i = 0; i < code.length; i++)
-        if (!is_upper_or_digit(code.bytes[i]) && code.bytes[i] != '.') return false;
-    return true;
-}
-
-bool name_is_valid(struct text name)
-{
-    if (name.length < 1 || name.length > NAME_LENGTH_MAX) return false;
-    return memchr(name.bytes, '\0', name.length) == NULL && utf8_is_valid(name);
 }

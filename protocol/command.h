@@ -8,11 +8,10 @@
 #include "base/uuid.h"
 #include "protocol/amount.h"
 #include "protocol/codec.h"
+#include "protocol/ids.h"
+#include "protocol/page.h"
 
 enum {
-    ID_LENGTH_MAX = 64,    /* account and user ids: A-Z a-z 0-9 . _ : - */
-    ASSET_LENGTH_MAX = 12, /* A-Z 0-9 . */
-    NAME_LENGTH_MAX = 256,
     METADATA_SIZE_MAX = 4096,     /* as canonical msgpack */
     HOLD_SECONDS_MAX = 316224000, /* ten years */
     LEGS_MAX = 1000,              /* commands of a batch */
@@ -37,7 +36,8 @@ enum {
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
-    X(GET_TRANSACTION, "get_transaction", false, 104)
+    X(GET_TRANSACTION, "get_transaction", false, 104) \
+    X(LIST_TRANSACTIONS, "list_transactions", false, 105)
 /* clang-format on */
 
 enum command_type {
@@ -77,9 +77,11 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
     bool keeps_rest;         /* capture: "final" is false */
     enum direction direction; /* freeze_account, unfreeze_account; 0 is both */
     struct conditions conditions;
-    bool dry_run;      /* the verdict alone */
-    bool independent;  /* batch: "atomic" is false */
-    struct bytes legs; /* batch: its commands, one msgpack array of maps */
+    struct as_of as_of; /* get_balance */
+    struct page page;   /* list_transactions */
+    bool dry_run;       /* the verdict alone */
+    bool independent;   /* batch: "atomic" is false */
+    struct bytes legs;  /* batch: its commands, one msgpack array of maps */
     uint32_t legs_count;
 };
 
@@ -88,6 +90,7 @@ int16_t command_number(enum command_type type);
 bool command_changes(enum command_type type);
 /* Whether `transaction` names what the command is about: a hold or a transaction to be reversed. */
 bool command_has_target(enum command_type type);
+bool command_asks_past(const struct command *command); /* get_balance with as_of */
 MUST_CHECK bool command_type_parse(struct text word, enum command_type *out);
 MUST_CHECK bool command_type_of_number(int16_t number, enum command_type *out);
 /* The account whose commands keep their order: the routing key to publish with. Of get_user it is
@@ -112,8 +115,4 @@ MUST_CHECK bool command_encode(struct codec *codec, const struct command *comman
 const char *direction_word(enum direction direction);
 MUST_CHECK bool direction_parse(struct text word, enum direction *out);
 
-bool id_is_valid(struct text id);
-bool asset_is_valid(struct text code);
-/* 1 to NAME_LENGTH_MAX bytes of UTF-8 without NUL, which PostgreSQL cannot store. */
-bool name_is_valid(struct text name);
 #endif

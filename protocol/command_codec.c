@@ -34,6 +34,14 @@ enum key {
     KEY_DRY_RUN,
     KEY_ATOMIC,
     KEY_COMMANDS,
+    KEY_AS_OF,
+    KEY_LIMIT,
+    KEY_CURSOR,
+    KEY_PAGE_FROM,
+    KEY_PAGE_TO,
+    KEY_PAGE_KIND,
+    KEY_TRACE_ID,
+    KEY_ORDER,
     KEYS_COUNT
 };
 
@@ -52,6 +60,11 @@ enum key_type {
     TYPE_SEQ,
     TYPE_TIME,
     TYPE_LEGS,
+    TYPE_AS_OF,
+    TYPE_LIMIT,
+    TYPE_HEX, /* 16 bytes, as a trace id */
+    TYPE_COMMAND,
+    TYPE_ORDER,
 };
 
 /* clang-format off */
@@ -84,17 +97,26 @@ static const struct {
     [KEY_ATOMIC]      = NAMED("atomic",     TYPE_NOT,     independent),
     [KEY_COMMANDS]    = NAMED("commands",   TYPE_LEGS,    legs),
     [KEY_DRY_RUN]     = KEY(dry_run,     TYPE_BOOL),
+    [KEY_AS_OF]       = KEY(as_of,       TYPE_AS_OF),
+    [KEY_LIMIT]       = NAMED("limit",      TYPE_LIMIT,   page.limit),
+    [KEY_CURSOR]      = NAMED("cursor",     TYPE_HEX,     page.cursor),
+    /* Of list_transactions alone: other types give these three words another meaning. */
+    [KEY_PAGE_FROM]   = NAMED("from",       TYPE_TIME,    page.from_us),
+    [KEY_PAGE_TO]     = NAMED("to",         TYPE_TIME,    page.until_us),
+    [KEY_PAGE_KIND]   = NAMED("kind",       TYPE_COMMAND, page.kind),
+    [KEY_TRACE_ID]    = NAMED("trace_id",   TYPE_HEX,     page.trace_id),
+    [KEY_ORDER]       = NAMED("order",      TYPE_ORDER,   page.ascending),
 #undef KEY
 #undef NAMED
 };
 _Static_assert(sizeof keys / sizeof *keys == KEYS_COUNT, "each key has its row");
 
-#define BIT(name) (1U << KEY_##name)
+#define BIT(name) (UINT64_C(1) << KEY_##name)
 /* Of every command that changes something. */
 #define CONDITIONS                                                                                 \
     (BIT(IF_SEQ) | BIT(IF_BALANCE_AT_LEAST) | BIT(NOT_AFTER) | BIT(DRY_RUN))
 static const struct {
-    uint32_t required, optional;
+    uint64_t required, optional;
 } shapes[COMMANDS_COUNT] = {
     [COMMAND_OPEN_ACCOUNT]    = {BIT(ACCOUNT) | BIT(USER_ID) | BIT(ASSET),
                                  BIT(NAME) | BIT(KIND) | BIT(METADATA) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
@@ -115,8 +137,11 @@ static const struct {
     [COMMAND_BATCH]           = {BIT(COMMANDS),    BIT(ATOMIC) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
     [COMMAND_GET_USER]        = {BIT(USER_ID),     0},
     [COMMAND_GET_ACCOUNT]     = {BIT(ACCOUNT),     0},
-    [COMMAND_GET_BALANCE]     = {BIT(ACCOUNT),     0},
+    [COMMAND_GET_BALANCE]     = {BIT(ACCOUNT),     BIT(AS_OF)},
     [COMMAND_GET_TRANSACTION] = {BIT(TRANSACTION), 0},
+    [COMMAND_LIST_TRANSACTIONS] = {BIT(ACCOUNT),
+                                 BIT(LIMIT) | BIT(CURSOR) | BIT(PAGE_FROM) | BIT(PAGE_TO) | BIT(PAGE_KIND) |
+                                 BIT(TRACE_ID) | BIT(ORDER)},
 };
 /* clang-format on */
 
@@ -128,7 +153,7 @@ struct decoding {
     struct arena *arena;
     struct command *out;
     char *problem;
-    uint32_t seen;        /* keys so far */
+    uint64_t seen;        /* keys so far */
     struct text *leg_key; /* of a batch's leg: where its idempotency key goes; else NULL */
     bool has_type;
 };
@@ -186,6 +211,21 @@ static bool read_metadata(struct decoding *decoding, struct bytes *out)
                        METADATA_SIZE_MAX);
 }
 
+static bool command_set(struct text text, int16_t *out)
+{
+    enum command_type type;
+    bool is_one = command_type_parse(text, &type) && command_changes(type);
+
+    if (is_one) *out = command_number(type);
+    return is_one;
+}
+
+static bool as_of_set(struct text text, struct as_of *out)
+{
+    if (uuid_parse(text, &out->transaction)) return !uuid_is_zero(&out->transaction);
+    return time_parse(text, &out->time_us) && out->time_us > 0;
+}
+
 /* The keys whose value is a text: NULL when this one is right, else what it must be. */
 static const char *text_set(enum key_type type, struct text text, void *target)
 {
@@ -213,6 +253,18 @@ static const char *text_set(enum key_type type, struct text text, void *target)
     case TYPE_TIME:
         if (time_parse(text, target) && *(int64_t *)target > 0) return NULL;
         return "must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z";
+    case TYPE_AS_OF:
+        if (as_of_set(text, target)) return NULL;
+        return "must be an RFC 3339 time with a zone, or a transaction's UUID";
+    case TYPE_HEX:
+        if (uuid_parse_hex(text, target) && !uuid_is_zero(target)) return NULL;
+        return "must be 32 lower-case hexadecimal digits, not all 0";
+    case TYPE_COMMAND:
+        return command_set(text, target) ? NULL : "must be the type of a command, no query";
+    case TYPE_ORDER:
+        *(bool *)target = text_equal(text, TEXT_LITERAL("asc"));
+        if (*(bool *)target || text_equal(text, TEXT_LITERAL("desc"))) return NULL;
+        return "must be asc or desc";
     case TYPE_AMOUNT:
     case TYPE_METADATA:
     case TYPE_SECONDS:
@@ -220,6 +272,7 @@ static const char *text_set(enum key_type type, struct text text, void *target)
     case TYPE_NOT:
     case TYPE_SEQ:
     case TYPE_LEGS:
+    case TYPE_LIMIT:
         break;
     }
     assert(false);
@@ -288,7 +341,7 @@ static bool read_value(struct decoding *decoding, enum key key)
 {
     struct command *out = decoding->out;
     void *target = (uint8_t *)out + keys[key].offset;
-    int64_t seconds = 0;
+    int64_t number = 0;
 
     switch (keys[key].type) {
     case TYPE_AMOUNT:
@@ -304,8 +357,11 @@ static bool read_value(struct decoding *decoding, enum key key)
         out->conditions.has_if_seq = true;
         return read_integer(decoding, key, INT64_MAX, &out->conditions.if_seq);
     case TYPE_SECONDS:
-        if (!read_integer(decoding, key, HOLD_SECONDS_MAX, &seconds)) return false;
-        out->expires_in_s = (uint32_t)seconds;
+    case TYPE_LIMIT:
+        if (!read_integer(decoding, key, key == KEY_LIMIT ? PAGE_ENTRIES_MAX : HOLD_SECONDS_MAX,
+                          &number))
+            return false;
+        *(uint32_t *)target = (uint32_t)number;
         return true;
     case TYPE_LEGS:
         return read_legs(decoding, out);
@@ -316,6 +372,10 @@ static bool read_value(struct decoding *decoding, enum key key)
     case TYPE_UUID:
     case TYPE_DIRECTION:
     case TYPE_TIME:
+    case TYPE_AS_OF:
+    case TYPE_HEX:
+    case TYPE_COMMAND:
+    case TYPE_ORDER:
         break;
     }
     return read_text(decoding, key, target);
@@ -344,7 +404,7 @@ static bool read_leg_pair(struct decoding *decoding, struct text name, bool *tak
 static bool read_pair(struct decoding *decoding)
 {
     struct value name;
-    uint32_t allowed = shapes[decoding->type].required | shapes[decoding->type].optional;
+    uint64_t allowed = shapes[decoding->type].required | shapes[decoding->type].optional;
     uint32_t key = 0;
     bool taken = false;
 
@@ -353,14 +413,28 @@ static bool read_pair(struct decoding *decoding)
     if (decoding->leg_key != NULL && !read_leg_pair(decoding, name.text, &taken)) return false;
     if (taken) return true;
     if (decoding->leg_key != NULL) allowed &= ~BIT(DRY_RUN);
-    while (key < KEYS_COUNT && !text_equal(text_of(keys[key].name), name.text)) key++;
-    if (key == KEYS_COUNT || (allowed & 1U << key) == 0)
+    while (key < KEYS_COUNT &&
+           ((allowed >> key & 1) == 0 || !text_equal(text_of(keys[key].name), name.text)))
+        key++;
+    if (key == KEYS_COUNT)
         return problem_set(decoding->problem, PROBLEM_SIZE, "%.*s: unknown key for %s",
                            TEXT_ARGS(problem_quote(name.text)), command_word(decoding->type));
-    if ((decoding->seen & 1U << key) != 0) return refuse(decoding, key, "doubled key");
-    decoding->seen |= 1U << key;
+    if ((decoding->seen >> key & 1) != 0) return refuse(decoding, key, "doubled key");
+    decoding->seen |= UINT64_C(1) << key;
 
     return read_value(decoding, key);
+}
+
+/* What only all of a page's keys together show. */
+static bool check_page(struct decoding *decoding)
+{
+    const struct page *page = &decoding->out->page;
+    int64_t ignored;
+
+    if (page->from_us != 0 && page->until_us != 0 && page->until_us < page->from_us)
+        return refuse(decoding, KEY_PAGE_TO, "is before from");
+    if (page_resumes(page, decoding->out->account, &ignored)) return true;
+    return refuse(decoding, KEY_CURSOR, "is from no reply to this question");
 }
 
 static bool read_command(struct decoding *decoding)
@@ -372,9 +446,9 @@ static bool read_command(struct decoding *decoding)
     for (uint32_t i = 0; i < body.count; i++)
         if (!read_pair(decoding)) return false;
     for (uint32_t key = 0; key < KEYS_COUNT; key++)
-        if ((shapes[decoding->type].required & ~decoding->seen & 1U << key) != 0)
+        if (((shapes[decoding->type].required & ~decoding->seen) >> key & 1) != 0)
             return refuse(decoding, key, "missing");
-    return true;
+    return check_page(decoding);
 }
 
 bool command_decode(struct codec *codec, enum command_type type, enum encoding encoding,
@@ -454,13 +528,15 @@ static void write_amount(struct pack_map *map, const char *name, const struct am
 static bool is_absent(enum key key, const struct command *command)
 {
     const struct conditions *conditions = &command->conditions;
+    const void *source = (const uint8_t *)command + keys[key].offset;
 
     switch (keys[key].type) {
     case TYPE_AMOUNT:
         if (key == KEY_IF_BALANCE_AT_LEAST) return !conditions->has_if_balance;
         return command_has_target(command->type) && !command->has_amount;
     case TYPE_SECONDS:
-        return command->expires_in_s == 0;
+    case TYPE_LIMIT:
+        return *(const uint32_t *)source == 0;
     case TYPE_BOOL:
         return !command->dry_run;
     case TYPE_NOT:
@@ -468,7 +544,15 @@ static bool is_absent(enum key key, const struct command *command)
     case TYPE_SEQ:
         return !conditions->has_if_seq;
     case TYPE_TIME:
-        return (key == KEY_NOT_BEFORE ? conditions->not_before_us : conditions->not_after_us) == 0;
+        return *(const int64_t *)source == 0;
+    case TYPE_AS_OF:
+        return !command_asks_past(command);
+    case TYPE_HEX:
+        return uuid_is_zero(source);
+    case TYPE_COMMAND:
+        return command->page.kind == 0;
+    case TYPE_ORDER:
+        return !command->page.ascending;
     case TYPE_DIRECTION:
         return command->direction == 0;
     case TYPE_KIND:
@@ -482,6 +566,23 @@ static bool is_absent(enum key key, const struct command *command)
         break;
     }
     return false;
+}
+
+static void write_as_of(struct pack_map *map, const char *name, const struct as_of *as_of)
+{
+    if (as_of->time_us != 0)
+        pack_time(map, name, as_of->time_us);
+    else
+        pack_uuid(map, name, &as_of->transaction);
+}
+
+static enum command_type kind_of(const struct page *page)
+{
+    enum command_type type;
+    bool is_known = command_type_of_number(page->kind, &type);
+
+    assert(is_known);
+    return type;
 }
 
 static void write_key(struct pack_map *map, enum key key, const struct command *command)
@@ -509,7 +610,8 @@ static void write_key(struct pack_map *map, enum key key, const struct command *
         pack_uuid(map, name, &command->transaction);
         return;
     case TYPE_SECONDS:
-        pack_int(map, name, command->expires_in_s);
+    case TYPE_LIMIT:
+        pack_int(map, name, *(const uint32_t *)source);
         return;
     case TYPE_BOOL:
         pack_bool(map, name, true);
@@ -526,6 +628,18 @@ static void write_key(struct pack_map *map, enum key key, const struct command *
     case TYPE_TIME:
         pack_time(map, name, *(const int64_t *)source);
         return;
+    case TYPE_AS_OF:
+        write_as_of(map, name, source);
+        return;
+    case TYPE_HEX:
+        pack_hex(map, name, source);
+        return;
+    case TYPE_COMMAND:
+        pack_text(map, name, text_of(command_word(kind_of(&command->page))));
+        return;
+    case TYPE_ORDER:
+        pack_text(map, name, TEXT_LITERAL("asc"));
+        return;
     }
 }
 
@@ -537,10 +651,10 @@ bool command_encode(struct codec *codec, const struct command *command, enum enc
 
     (void)codec;
     assert(command->type < COMMANDS_COUNT);
-    uint32_t shape = shapes[command->type].required | shapes[command->type].optional;
-    struct pack_map map = pack_map_open(&writer, (uint32_t)__builtin_popcount(shape));
+    uint64_t shape = shapes[command->type].required | shapes[command->type].optional;
+    struct pack_map map = pack_map_open(&writer, (uint32_t)__builtin_popcountll(shape));
     for (uint32_t key = 0; key < KEYS_COUNT; key++)
-        if ((shape & 1U << key) != 0 && !is_absent(key, command)) write_key(&map, key, command);
+        if ((shape >> key & 1) != 0 && !is_absent(key, command)) write_key(&map, key, command);
     pack_map_close(&map);
 
     *out = (struct bytes){0};

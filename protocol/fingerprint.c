@@ -119,6 +119,19 @@ struct uuid idempotency_digest(struct text caller, struct text key)
     return digest_end();
 }
 
+struct uuid page_fingerprint(const struct page *page, struct text account, int64_t seq)
+{
+    sha256_begin();
+    digest_add_text(account);
+    digest_add_number(seq);
+    digest_add_number(page->from_us);
+    digest_add_number(page->until_us);
+    digest_add_number(page->kind);
+    digest_add(page->trace_id.bytes, sizeof page->trace_id.bytes);
+    digest_add_number(page->ascending);
+    return digest_end();
+}
+
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body)
 {
     sha256_begin();

@@ -16,6 +16,9 @@ struct uuid batch_fingerprint(const struct command *batch, const struct uuid *le
 /* SHA-256 cut to 16 bytes over the length-prefixed caller and key: the journal's primary key. */
 struct uuid idempotency_digest(struct text caller, struct text key);
 
+/* Of a place in an account's history, and all of the question but its limit and cursor. */
+struct uuid page_fingerprint(const struct page *page, struct text account, int64_t seq);
+
 /* The same over the parts of a message, whatever they hold: for one that must not be decoded. */
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body);
 

@@ -13,13 +13,14 @@
 #include <assert.h>
 
 enum {
-    REPLY_FIELDS = 15,
+    REPLY_FIELDS = 18,
+    PAST_FIELDS = 3, /* of them; few replies have any, and without them a map's head is short */
     LEG_FIELDS = 6,
     BALANCE_FIELDS = 6,
     USER_FIELDS = 5,
     ACCOUNT_FIELDS = 10
 };
-enum { DETAILS_FIELDS = 18, DETAILS_AT_ONCE = 14, CODE_CREATED = 201, BALANCES_MAX = 2 };
+enum { DETAILS_FIELDS = 18, DETAILS_AT_ONCE = 15, CODE_CREATED = 201, BALANCES_MAX = 2 };
 
 _Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
                "a transaction has two sides");
@@ -144,9 +145,19 @@ static void pack_legs(struct writer *writer, const struct reply *reply)
     }
 }
 
+static void pack_history(struct writer *writer, struct pack_map *map,
+                         const struct history_view *view)
+{
+    pack_key(map, "transactions");
+    history_pack(writer, view);
+    if (!uuid_is_zero(&view->cursor)) pack_hex(map, "cursor", &view->cursor);
+}
+
 static void pack_reply(struct writer *writer, const struct reply *reply)
 {
-    struct pack_map map = pack_map_open(writer, REPLY_FIELDS);
+    bool is_past = reply->as_of != NULL || reply->history != NULL;
+    struct pack_map map =
+        pack_map_open(writer, is_past ? REPLY_FIELDS : REPLY_FIELDS - PAST_FIELDS);
 
     pack_result(&map, reply);
     pack_text(&map, "message",
@@ -169,6 +180,11 @@ static void pack_reply(struct writer *writer, const struct reply *reply)
         pack_key(&map, "details");
         pack_details(writer, reply->details);
     }
+    if (reply->as_of != NULL) {
+        pack_key(&map, "as_of");
+        as_of_pack(writer, reply->as_of);
+    }
+    if (reply->history != NULL) pack_history(writer, &map, reply->history);
     pack_time(&map, "timestamp", reply->timestamp_us);
     pack_hex(&map, "trace_id", &reply->trace_id);
     if (reply->replayed) pack_bool(&map, "replayed", true);
@@ -344,7 +360,8 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
 
 /* The maps within the reply; an empty one is absent. */
 struct parts {
-    struct bytes balances, user, account, details, results;
+    struct bytes balances, user, account, details, results, as_of, transactions;
+    struct uuid cursor;
 };
 
 static bool take_result(struct text status_text, struct text error, enum result *out,
@@ -395,6 +412,27 @@ static bool take_legs(struct bytes array, struct arena *arena, struct reply *out
     return true;
 }
 
+static bool take_as_of(struct bytes map, struct arena *arena, struct reply *out,
+                       char problem[static PROBLEM_SIZE])
+{
+    struct as_of_view *view = arena_take(arena, sizeof *view);
+
+    if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "no memory is left");
+    out->as_of = view;
+    return as_of_unpack(map, view, problem);
+}
+
+static bool take_history(const struct parts *parts, struct arena *arena, struct reply *out,
+                         char problem[static PROBLEM_SIZE])
+{
+    struct history_view *view = arena_take(arena, sizeof *view);
+
+    if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "no memory is left");
+    *view = (struct history_view){.cursor = parts->cursor};
+    out->history = view;
+    return history_unpack(parts->transactions, arena, view, problem);
+}
+
 static bool take_parts(const struct parts *parts, struct arena *arena, struct reply *out,
                        char problem[static PROBLEM_SIZE])
 {
@@ -406,6 +444,10 @@ static bool take_parts(const struct parts *parts, struct arena *arena, struct re
     if (parts->results.size > 0 && !take_legs(parts->results, arena, out, problem)) return false;
     if (parts->details.size > 0 && !take_details(parts->details, arena, out, problem))
         return unpack_problem_in("details", problem);
+    if (parts->as_of.size > 0 && !take_as_of(parts->as_of, arena, out, problem))
+        return unpack_problem_in("as_of", problem);
+    if (parts->transactions.size > 0 && !take_history(parts, arena, out, problem))
+        return unpack_problem_in("transactions", problem);
     return true;
 }
 
@@ -447,6 +489,9 @@ bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding
         {.name = "user", .type = FIELD_MAP, .target = &parts.user},
         {.name = "account", .type = FIELD_MAP, .target = &parts.account},
         {.name = "details", .type = FIELD_MAP, .target = &parts.details},
+        {.name = "as_of", .type = FIELD_MAP, .target = &parts.as_of},
+        {.name = "transactions", .type = FIELD_ARRAY, .target = &parts.transactions},
+        {.name = "cursor", .type = FIELD_HEX, .target = &parts.cursor},
         {.name = "timestamp", .type = FIELD_TIME, .target = &out->timestamp_us, .required = true},
         {.name = "trace_id", .type = FIELD_HEX, .target = &out->trace_id, .required = true},
         {.name = "replayed", .type = FIELD_BOOL, .target = &out->replayed},

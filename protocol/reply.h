@@ -7,6 +7,7 @@
 
 #include "protocol/codec.h"
 #include "protocol/command.h"
+#include "protocol/history.h"
 #include "protocol/result.h"
 
 struct balance_view {
@@ -68,6 +69,8 @@ struct reply {
     const struct user_view *user; /* of a query; else NULL */
     const struct account_view *account;
     const struct transaction_view *details;
+    const struct as_of_view *as_of;
+    const struct history_view *history;
     int64_t timestamp_us;
     struct uuid trace_id; /* of the command that was first decided */
     bool replayed;

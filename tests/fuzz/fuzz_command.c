@@ -10,7 +10,7 @@
 static void check_encoding(const struct command *command, enum encoding encoding)
 {
     struct command again;
-    struct bytes body;
+    struct bytes body, body_again;
     char problem[PROBLEM_SIZE];
 
     fuzz_check(command_encode(fuzz_codec, command, encoding, &fuzz_arena, &body));
@@ -18,6 +18,9 @@ static void check_encoding(const struct command *command, enum encoding encoding
         command_decode(fuzz_codec, command->type, encoding, body, &fuzz_arena, &again, problem));
     struct uuid a = command_fingerprint(command), b = command_fingerprint(&again);
     fuzz_check(uuid_compare(&a, &b) == 0);
+    /* What only queries have is in no fingerprint. */
+    fuzz_check(command_encode(fuzz_codec, &again, encoding, &fuzz_arena, &body_again));
+    fuzz_check(fuzz_bytes_equal(body, body_again));
 }
 
 /* Each leg is a command of its own, or is refused with a sentence. */

@@ -134,6 +134,7 @@ function messageFor(messages, value, heading) {
   if (value.user) return messages.user;
   if (value.account) return messages.account;
   if (value.details) return messages.transaction;
+  if (value.transactions) return messages.history;
   return value.transaction ? messages.outcome : messages.balance;
 }
 

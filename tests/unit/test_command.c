@@ -46,6 +46,24 @@ static const struct golden {
      WIRE_BYTES("\x81\xa7""account\xa1""a"), "{\"account\":\"a\"}"},
     {{.type = COMMAND_GET_BALANCE, .account = WIRE_TEXT("a")},
      WIRE_BYTES("\x81\xa7""account\xa1""a"), "{\"account\":\"a\"}"},
+    {{.type = COMMAND_GET_BALANCE, .account = WIRE_TEXT("a"), .as_of.time_us = WIRE_NOON_US},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa5""as_of\xbb""2026-11-23T12:00:00.000000Z"),
+     "{\"account\":\"a\",\"as_of\":\"2026-11-23T12:00:00.000000Z\"}"},
+    {{.type = COMMAND_GET_BALANCE, .account = WIRE_TEXT("a"), .as_of.transaction = WIRE_TRANSACTION},
+     WIRE_BYTES("\x82\xa7""account\xa1""a\xa5""as_of\xd9\x24""019aaf11-2233-7444-8555-66778899aabb"),
+     "{\"account\":\"a\",\"as_of\":\"019aaf11-2233-7444-8555-66778899aabb\"}"},
+    {{.type = COMMAND_LIST_TRANSACTIONS, .account = WIRE_TEXT("a")},
+     WIRE_BYTES("\x81\xa7""account\xa1""a"), "{\"account\":\"a\"}"},
+    {{.type = COMMAND_LIST_TRANSACTIONS, .account = WIRE_TEXT("a"),
+      .page = {.limit = 200, .from_us = WIRE_NOON_US, .until_us = WIRE_NOON_US + 1, .kind = 4,
+               .trace_id = WIRE_TRACE_ID, .ascending = true,
+               .cursor = {{0, 0, 0, 0, 0, 0, 0, 77, 0x2e, 0x8c, 0xf2, 0x7f, 0x94, 0xb1, 0x96, 0xe3}}}},
+     WIRE_BYTES("\x88\xa7""account\xa1""a\xa5limit\xcc\xc8\xa6""cursor\xd9\x20""000000000000004d2e8cf27f94b196e3"
+                "\xa4""from\xbb""2026-11-23T12:00:00.000000Z\xa2to\xbb""2026-11-23T12:00:00.000001Z"
+                "\xa4kind\xa8transfer\xa8trace_id\xd9\x20""4bf92f3577b34da6a3ce929d0e0e4736\xa5order\xa3""asc"),
+     "{\"account\":\"a\",\"limit\":200,\"cursor\":\"000000000000004d2e8cf27f94b196e3\","
+     "\"from\":\"2026-11-23T12:00:00.000000Z\",\"to\":\"2026-11-23T12:00:00.000001Z\",\"kind\":\"transfer\","
+     "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"order\":\"asc\"}"},
     {{.type = COMMAND_GET_TRANSACTION, .transaction = WIRE_TRANSACTION},
      WIRE_BYTES("\x81\xabtransaction\xd9\x24""019aaf11-2233-7444-8555-66778899aabb"),
      "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\"}"},
@@ -69,6 +87,10 @@ static const struct golden {
 #define NAME_RULE "name: must be 1 to 256 bytes of UTF-8 text without NUL"
 #define UUID_RULE "transaction: must be a UUID as text, 8-4-4-4-12 hexadecimal digits"
 #define AMOUNT_RULE "amount: must be an integer of minor units or a decimal string"
+#define AS_OF_RULE "as_of: must be an RFC 3339 time with a zone, or a transaction's UUID"
+#define LIMIT_RULE "limit: must be an integer of 1 to 200"
+#define HEX_RULE ": must be 32 lower-case hexadecimal digits, not all 0"
+#define CURSOR_RULE "cursor: is from no reply to this question"
 #define A64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct {
@@ -84,7 +106,31 @@ static const struct {
     {COMMAND_DEPOSIT, "{\"\":1}",                             ": unknown key for deposit"},
     {COMMAND_DEPOSIT, "{\"\xe2\x82\xac\":1}",                 "???: unknown key for deposit"},
     {COMMAND_DEPOSIT, "{\"" A64 "\":1}",  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: unknown key for deposit"},
-    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":1}",  "as_of: unknown key for get_balance"},
+    {COMMAND_GET_ACCOUNT, "{\"account\":\"a\",\"as_of\":1}",  "as_of: unknown key for get_account"},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":1}",  AS_OF_RULE},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":\"yesterday\"}", AS_OF_RULE},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":\"2026-11-23T12:00:00\"}", AS_OF_RULE},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"as_of\":\"00000000-0000-0000-0000-000000000000\"}", AS_OF_RULE},
+    {COMMAND_GET_BALANCE, "{\"account\":\"a\",\"limit\":1}",  "limit: unknown key for get_balance"},
+    {COMMAND_LIST_TRANSACTIONS, "{}",                           "account: missing"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"limit\":0}",                LIMIT_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"limit\":201}",              LIMIT_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"limit\":\"5\"}",            LIMIT_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"from\":\"bob\"}",           "from: must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"to\":7}",                   "to: must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"kind\":\"user\"}",          "kind: must be the type of a command, no query"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"kind\":\"get_user\"}",      "kind: must be the type of a command, no query"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"order\":\"up\"}",           "order: must be asc or desc"},
+    {COMMAND_LIST_TRANSACTIONS, "{\"trace_id\":\"4BF92F3577B34DA6A3CE929D0E0E4736\"}", "trace_id" HEX_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"trace_id\":\"00000000000000000000000000000000\"}", "trace_id" HEX_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"cursor\":\"\"}",            "cursor" HEX_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"cursor\":\"0000000000000003a1099df51dcbe0\"}", "cursor" HEX_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"alice:eur\",\"cursor\":\"0000000000000004a1099df51dcbe070\"}", CURSOR_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"bob:eur\",\"cursor\":\"0000000000000003a1099df51dcbe070\"}", CURSOR_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"alice:eur\",\"cursor\":\"8000000000000003a1099df51dcbe070\"}", CURSOR_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"alice:eur\",\"cursor\":\"0000000000000000a1099df51dcbe070\"}", CURSOR_RULE},
+    {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"a\",\"from\":\"2026-11-23T12:00:01Z\",\"to\":\"2026-11-23T12:00:00Z\"}",
+     "to: is before from"},
     {COMMAND_GET_USER, "{}",                                  "user_id: missing"},
     {COMMAND_GET_TRANSACTION, "{}",                           "transaction: missing"},
     {COMMAND_TRANSFER, "{\"from\":\"a\",\"amount\":1}",       "to: missing"},
@@ -174,6 +220,13 @@ static const struct {
 
 #define ROWS(table) (sizeof(table) / sizeof *(table))
 
+static bool page_equal(const struct page *a, const struct page *b)
+{
+    return a->limit == b->limit && a->from_us == b->from_us && a->until_us == b->until_us &&
+           a->kind == b->kind && a->ascending == b->ascending &&
+           wire_uuid_equal(a->trace_id, b->trace_id) && wire_uuid_equal(a->cursor, b->cursor);
+}
+
 static bool command_equal(const struct command *a, const struct command *b)
 {
     return a->type == b->type && text_equal(a->account, b->account) &&
@@ -184,6 +237,9 @@ static bool command_equal(const struct command *a, const struct command *b)
            a->amount.is_decimal == b->amount.is_decimal &&
            wire_bytes_equal(a->metadata, b->metadata) &&
            wire_uuid_equal(a->transaction, b->transaction) &&
+           a->as_of.time_us == b->as_of.time_us &&
+           wire_uuid_equal(a->as_of.transaction, b->as_of.transaction) &&
+           page_equal(&a->page, &b->page) &&
            (!command_has_target(a->type) || a->has_amount == b->has_amount) &&
            a->expires_in_s == b->expires_in_s && a->keeps_rest == b->keeps_rest &&
            a->direction == b->direction && a->dry_run == b->dry_run &&
@@ -395,6 +451,41 @@ static void random_target(struct command *command)
     if (rand() % 2 == 0) command->to = random_id(ID_LENGTH_MAX);
 }
 
+static void random_page(struct command *command)
+{
+    struct page *page = &command->page;
+
+    if (rand() % 2 == 0) page->limit = 1 + (uint32_t)rand() % PAGE_ENTRIES_MAX;
+    if (rand() % 2 == 0) page->from_us = 1 + wire_random_time();
+    if (rand() % 2 == 0) page->until_us = page->from_us + 1 + wire_random_time();
+    if (rand() % 2 == 0)
+        page->kind = command_number((enum command_type)((uint32_t)rand() % COMMAND_BATCH));
+    if (rand() % 2 == 0) page->trace_id = wire_random_uuid();
+    page->ascending = rand() % 2 == 0;
+    if (rand() % 2 == 0) page->cursor = page_cursor(page, command->account, 1 + rand());
+}
+
+static void random_query(struct command *command)
+{
+    struct as_of *as_of = &command->as_of;
+
+    if (command->type == COMMAND_GET_USER) {
+        command->user_id = random_id(ID_LENGTH_MAX);
+        return;
+    }
+    if (command->type == COMMAND_GET_TRANSACTION) {
+        command->transaction = wire_random_uuid();
+        return;
+    }
+    command->account = random_id(ID_LENGTH_MAX);
+    if (command->type == COMMAND_LIST_TRANSACTIONS) random_page(command);
+    if (command->type != COMMAND_GET_BALANCE) return;
+    if (rand() % 3 == 0)
+        as_of->time_us = 1 + wire_random_time();
+    else if (rand() % 2 == 0)
+        as_of->transaction = wire_random_uuid();
+}
+
 static struct command random_command(void)
 {
     struct command command = {.type = (enum command_type)((uint32_t)rand() % COMMANDS_COUNT)};
@@ -440,27 +531,25 @@ static struct command random_command(void)
             command.account = random_id(ID_LENGTH_MAX);
         }
         return command;
-    case COMMAND_GET_USER:
-        command.user_id = random_id(ID_LENGTH_MAX);
-        return command;
     case COMMAND_CLOSE_ACCOUNT:
-    case COMMAND_GET_ACCOUNT:
-    case COMMAND_GET_BALANCE:
         command.account = random_id(ID_LENGTH_MAX);
-        return command;
-    case COMMAND_GET_TRANSACTION:
-        command.transaction = wire_random_uuid();
         return command;
     case COMMAND_SET_FLOOR:
         command.account = random_id(ID_LENGTH_MAX);
         command.amount = random_amount();
-        command.metadata = random_metadata();
         return command;
     case COMMAND_BATCH: /* it has one condition alone; its legs are read elsewhere */
         command.conditions = (struct conditions){.not_after_us = command.conditions.not_after_us};
         command.independent = rand() % 2 == 0;
         command.legs = (struct bytes)WIRE_BYTES("\x92\x80\x80");
         command.legs_count = 2;
+        return command;
+    case COMMAND_GET_USER:
+    case COMMAND_GET_ACCOUNT:
+    case COMMAND_GET_BALANCE:
+    case COMMAND_GET_TRANSACTION:
+    case COMMAND_LIST_TRANSACTIONS:
+        random_query(&command);
         return command;
     case COMMANDS_COUNT:
         break;
@@ -608,6 +697,7 @@ static const struct {
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},
     {COMMAND_GET_TRANSACTION, "get_transaction", "",        104, false},
+    {COMMAND_LIST_TRANSACTIONS, "list_transactions", "account", 105, false},
 };
 /* clang-format on */
 _Static_assert(ROWS(types) == COMMANDS_COUNT, "each type has its row");
@@ -633,6 +723,38 @@ static void types_have_words_and_numbers(void **state)
     assert_false(command_type_parse(text_of("deposi"), &type));
     assert_false(command_type_parse(text_of(""), &type));
     assert_false(command_type_of_number(0, &type));
+}
+
+/* A cursor is of one question, whatever its limit, and of one place. */
+static void a_cursor_is_of_one_question(void **state)
+{
+    const struct page page = {
+        .limit = 10, .from_us = 1, .until_us = 9, .kind = 4, .ascending = true};
+    struct page others[6];
+    int64_t seq;
+
+    (void)state;
+    for (int i = 0; i < 6; i++) others[i] = page;
+    others[0].limit = 20;
+    others[1].from_us = 2;
+    others[2].until_us = 8;
+    others[3].kind = 3;
+    others[4].ascending = false;
+    others[5].trace_id.bytes[15] = 1;
+    for (int i = 0; i < 6; i++) {
+        others[i].cursor = page_cursor(&page, text_of("a"), INT64_MAX - 1);
+        assert_int_equal(page_resumes(&others[i], text_of("a"), &seq), i == 0);
+        assert_int_equal(seq, INT64_MAX - 1);
+    }
+    assert_false(page_resumes(&others[0], text_of("b"), &seq));
+    for (uint32_t bit = 0; bit < 128; bit++) {
+        struct page changed = others[0];
+        changed.cursor.bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        if (page_resumes(&changed, text_of("a"), &seq)) fail_msg("bit %u", bit);
+    }
+    others[0].cursor = (struct uuid){{0}};
+    assert_true(page_resumes(&others[0], text_of("a"), &seq));
+    assert_int_equal(seq, 0);
 }
 
 static void full_arena_is_reported(void **state)
@@ -677,6 +799,7 @@ int main(void)
         cmocka_unit_test(every_field_counts),
         cmocka_unit_test(digests_are_for_ever),
         cmocka_unit_test(types_have_words_and_numbers),
+        cmocka_unit_test(a_cursor_is_of_one_question),
         cmocka_unit_test(full_arena_is_reported),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,6 @@
 /*
  * test_ledger_history.c - the time in an account's history never runs backwards, whatever the clock
- * does; what is late and what is due goes by the clock.
+ * does; what is late and what is due goes by the clock. And what is said of the past, by tables.
  */
 #include "ledger/ledger.h"
 #include "protocol/fingerprint.h"
@@ -246,6 +246,97 @@ static void what_says_no_time_happens_now(void **state)
     assert_int_equal(works[1].outcome.expires_us, 400 + 2000000);
 }
 
+/* --- the past ---------------------------------------------------------------------------- */
+
+static const struct past BEFORE = {.at_us = 999}, AT_FIRST = {.at_us = 1000},
+                         LATER = {.at_us = 7000,
+                                  .balance = 7,
+                                  .held = 3,
+                                  .seq = 2,
+                                  .transaction = {{1}},
+                                  .timestamp_us = 6000},
+                         BACK = {.at_us = 900, .seq = 1, .timestamp_us = 900};
+
+/* clang-format off */
+static const struct {
+    const char *why, *account;
+    int64_t not_after_us;
+    const struct past *past;
+    enum result want;
+} PASTS[] = {
+    {"late first",                "nobody", NOW - 1, NULL,      RESULT_EXPIRED},
+    {"then the account",          "nobody", 0,       NULL,      RESULT_ACCOUNT_NOT_FOUND},
+    {"then the transaction",      "fees",   0,       NULL,      RESULT_TRANSACTION_NOT_FOUND},
+    {"then whether it was open",  "fees",   0,       &BEFORE,   RESULT_ACCOUNT_NOT_FOUND},
+    {"then its kind",             "fees",   0,       &LATER,    RESULT_SYSTEM_ACCOUNT},
+    {"before it was opened",      "a",      0,       &BEFORE,   RESULT_ACCOUNT_NOT_FOUND},
+    {"when it was opened",        "a",      0,       &AT_FIRST, RESULT_APPLIED},
+    {"later",                     "a",      0,       &LATER,    RESULT_APPLIED},
+    {"an entry of a wrong clock", "a",      0,       &BACK,     RESULT_APPLIED},
+};
+/* clang-format on */
+
+static struct reply ask_past(size_t i)
+{
+    begin();
+    add((struct command){
+        .type = COMMAND_GET_BALANCE, .account = text_of(PASTS[i].account), .as_of.time_us = 1});
+    requests[0].deadline_us = PASTS[i].not_after_us;
+    works[0].past = PASTS[i].past;
+    collect();
+    if (strcmp(PASTS[i].account, "nobody") != 0)
+        put(PASTS[i].account, 1, PASTS[i].account[0] == 'f' ? ACCOUNT_SYSTEM : ACCOUNT_USER, 0)
+            ->created_us = 1000;
+    apply();
+    return works[0].reply;
+}
+
+static void a_past_balance_is_told_or_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof PASTS / sizeof *PASTS; i++) {
+        struct reply reply = ask_past(i);
+        const struct past *past = PASTS[i].past;
+
+        if (reply.result != PASTS[i].want)
+            fail_msg("%s: %s", PASTS[i].why, result_word(reply.result));
+        assert_int_equal(reply.balances_count, PASTS[i].want == RESULT_APPLIED);
+        assert_int_equal(reply.as_of != NULL, PASTS[i].want == RESULT_APPLIED);
+        if (past == NULL || reply.as_of == NULL) continue;
+        assert_int_equal(reply.balances[0].balance, past->balance);
+        assert_int_equal(reply.balances[0].held, past->held);
+        assert_int_equal(reply.balances[0].seq, past->seq);
+        assert_int_equal(reply.as_of->timestamp_us, past->seq == 0 ? 1000 : past->timestamp_us);
+        assert_memory_equal(&reply.as_of->transaction, &past->transaction, sizeof(struct uuid));
+    }
+}
+
+static void entries_are_told_of_user_accounts(void **state)
+{
+    static const struct history_view page = {.count = 0};
+
+    (void)state;
+    begin();
+    add((struct command){.type = COMMAND_LIST_TRANSACTIONS, .account = text_of("a")});
+    add((struct command){.type = COMMAND_LIST_TRANSACTIONS, .account = text_of("fees")});
+    add((struct command){.type = COMMAND_LIST_TRANSACTIONS, .account = text_of("nobody")});
+    add((struct command){.type = COMMAND_GET_BALANCE, .account = text_of("a")});
+    works[0].history = works[1].history = works[2].history = &page;
+    collect();
+    (void)put("a", 1, ACCOUNT_USER, 0);
+    (void)put("fees", 2, ACCOUNT_SYSTEM, 0);
+    apply();
+    assert_int_equal(works[0].reply.result, RESULT_APPLIED);
+    assert_ptr_equal(works[0].reply.history, &page);
+    assert_int_equal(works[1].reply.result, RESULT_SYSTEM_ACCOUNT);
+    assert_null(works[1].reply.history);
+    assert_int_equal(works[2].reply.result, RESULT_ACCOUNT_NOT_FOUND);
+    assert_null(works[3].reply.as_of); /* as it is now */
+    assert_int_equal(works[3].reply.balances[0].balance, 100);
+    ledger_forget(&batch);
+    assert_null(works[0].history);
+}
+
 static int open_arena(void **state)
 {
     struct err err = {0};
@@ -270,6 +361,8 @@ int main(void)
         cmocka_unit_test(an_account_begins_now),
         cmocka_unit_test(what_is_imported_keeps_its_time_or_is_refused),
         cmocka_unit_test(what_says_no_time_happens_now),
+        cmocka_unit_test(a_past_balance_is_told_or_refused),
+        cmocka_unit_test(entries_are_told_of_user_accounts),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

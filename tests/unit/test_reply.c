@@ -98,6 +98,23 @@ static const struct transaction_view details = {.transaction = WIRE_TRANSACTION,
                                                 .metadata = WIRE_BYTES("\x80")};
 
 /* clang-format off */
+static const struct entry_view entries[] = {
+    {.transaction = WIRE_TRANSACTION, .type = COMMAND_REVERSE, .amount = 5, .moves = true, .is_credit = true,
+     .counterparty = {"world:EUR", 9}, .balance = 70000, .held = 100, .seq = 7, .timestamp_us = WIRE_NOON_US,
+     .trace_id = WIRE_TRACE_ID, .refers = WIRE_TRANSACTION, .caller = {"shop", 4}, .key = {"k1", 2},
+     .metadata = WIRE_BYTES("\x80")},
+    {.transaction = WIRE_TRANSACTION, .type = COMMAND_RELEASE, .amount = 5, .balance = -1, .held = 0, .seq = 6,
+     .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID, .refers = WIRE_TRANSACTION, .key = {"k2", 2}},
+    {.transaction = WIRE_TRANSACTION, .type = COMMAND_TRANSFER, .amount = 9, .moves = true,
+     .counterparty = {"b", 1}, .balance = 1, .held = 0, .seq = 5,
+     .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID, .key = {"k3", 2}},
+};
+static const struct history_view history = {
+    entries, 3, {{0, 0, 0, 0, 0, 0, 0, 3, 0xa1, 0x09, 0x9d, 0xf5, 0x1d, 0xcb, 0xe0, 0x70}}};
+static const struct history_view nothing = {.count = 0};
+static const struct as_of_view as_of = {WIRE_TRANSACTION, WIRE_NOON_US};
+static const struct as_of_view since_opened = {.timestamp_us = WIRE_NOON_US};
+
 static const struct golden goldens[] = {
     {"applied, two balances",
      {.result = RESULT_APPLIED, .has_transaction = true, .transaction = WIRE_TRANSACTION,
@@ -176,6 +193,59 @@ static const struct golden goldens[] = {
          "\"created_at\":\"2026-11-23T12:00:00.000000Z\","
          "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"app_id\":\"shop\","
          "\"idempotency_key\":\"k1\",\"metadata\":{}}," JSON_END)},
+    {"a page of entries",
+     {.result = RESULT_APPLIED, .history = &history, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\xde\x00\x07" APPLIED "\xac" "transactions" "\x93"
+         "\x8e" TRANSACTION "\xa4" "type" "\xa7" "reverse" "\xa9" "direction" "\xa6" "credit"
+         "\xac" "counterparty" "\xa9" "world:EUR" "\xa6" "amount" "\x05" "\xa7" "balance" "\xce\x00\x01\x11\x70"
+         "\xa4" "held" "\x64" "\xa3" "seq" "\x07" "\xa8" "reverses" "\xd9\x24" "019aaf11-2233-7444-8555-66778899aabb"
+         TIMESTAMP TRACE_ID "\xa6" "app_id" "\xa4" "shop" "\xaf" "idempotency_key" "\xa2" "k1" "\xa8" "metadata" "\x80"
+         "\x8a" TRANSACTION "\xa4" "type" "\xa7" "release" "\xa6" "amount" "\x05" "\xa7" "balance" "\xff"
+         "\xa4" "held" "\x00" "\xa3" "seq" "\x06" "\xa4" "hold" "\xd9\x24" "019aaf11-2233-7444-8555-66778899aabb"
+         TIMESTAMP TRACE_ID "\xaf" "idempotency_key" "\xa2" "k2"
+         "\x8b" TRANSACTION "\xa4" "type" "\xa8" "transfer" "\xa9" "direction" "\xa5" "debit"
+         "\xac" "counterparty" "\xa1" "b" "\xa6" "amount" "\x09" "\xa7" "balance" "\x01"
+         "\xa4" "held" "\x00" "\xa3" "seq" "\x05" TIMESTAMP TRACE_ID "\xaf" "idempotency_key" "\xa2" "k3"
+         "\xa6" "cursor" "\xd9\x20" "0000000000000003a1099df51dcbe070" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"transactions\":["
+         "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\",\"type\":\"reverse\",\"direction\":\"credit\","
+         "\"counterparty\":\"world:EUR\",\"amount\":5,\"balance\":70000,\"held\":100,\"seq\":7,"
+         "\"reverses\":\"019aaf11-2233-7444-8555-66778899aabb\",\"timestamp\":\"2026-11-23T12:00:00.000000Z\","
+         "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"app_id\":\"shop\",\"idempotency_key\":\"k1\","
+         "\"metadata\":{}},"
+         "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\",\"type\":\"release\",\"amount\":5,"
+         "\"balance\":-1,\"held\":0,\"seq\":6,\"hold\":\"019aaf11-2233-7444-8555-66778899aabb\","
+         "\"timestamp\":\"2026-11-23T12:00:00.000000Z\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\","
+         "\"idempotency_key\":\"k2\"},"
+         "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\",\"type\":\"transfer\",\"direction\":\"debit\","
+         "\"counterparty\":\"b\",\"amount\":9,\"balance\":1,\"held\":0,\"seq\":5,"
+         "\"timestamp\":\"2026-11-23T12:00:00.000000Z\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\","
+         "\"idempotency_key\":\"k3\"}],"
+         "\"cursor\":\"0000000000000003a1099df51dcbe070\"," JSON_END)},
+    {"no entries",
+     {.result = RESULT_APPLIED, .history = &nothing, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\xde\x00\x06" APPLIED "\xac" "transactions" "\x90" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"transactions\":[]," JSON_END)},
+    {"a balance of the past",
+     {.result = RESULT_APPLIED, .balances = {{{"a", 1}, {"EUR", 3}, 5, 0, 7, true}}, .balances_count = 1,
+      .as_of = &as_of, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\xde\x00\x07" APPLIED "\xa8" "balances" "\x91"
+         "\x86" "\xa7" "account" "\xa1" "a" "\xa5" "asset" "\xa3" "EUR" "\xa7" "balance" "\x05" "\xa4" "held" "\x00"
+                "\xa9" "available" "\x05" "\xa3" "seq" "\x07"
+         "\xa5" "as_of" "\x82" TRANSACTION TIMESTAMP TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"balances\":["
+         "{\"account\":\"a\",\"asset\":\"EUR\",\"balance\":5,\"held\":0,\"available\":5,\"seq\":7}],"
+         "\"as_of\":{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\","
+         "\"timestamp\":\"2026-11-23T12:00:00.000000Z\"}," JSON_END)},
+    {"one of before its first entry",
+     {.result = RESULT_APPLIED, .balances = {{{"a", 1}, {"EUR", 3}, 0, 0, 0, true}}, .balances_count = 1,
+      .as_of = &since_opened, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\xde\x00\x07" APPLIED "\xa8" "balances" "\x91"
+         "\x86" "\xa7" "account" "\xa1" "a" "\xa5" "asset" "\xa3" "EUR" "\xa7" "balance" "\x00" "\xa4" "held" "\x00"
+                "\xa9" "available" "\x00" "\xa3" "seq" "\x00" "\xa5" "as_of" "\x81" TIMESTAMP TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"balances\":["
+         "{\"account\":\"a\",\"asset\":\"EUR\",\"balance\":0,\"held\":0,\"available\":0,\"seq\":0}],"
+         "\"as_of\":{\"timestamp\":\"2026-11-23T12:00:00.000000Z\"}," JSON_END)},
 };
 /* clang-format on */
 enum { GOLDENS = sizeof goldens / sizeof *goldens };
@@ -222,6 +292,32 @@ static bool details_equal(const struct transaction_view *a, const struct transac
            wire_bytes_equal(a->metadata, b->metadata) && a->floor == b->floor;
 }
 
+static bool entry_equal(const struct entry_view *a, const struct entry_view *b)
+{
+    return wire_uuid_equal(a->transaction, b->transaction) && a->type == b->type &&
+           a->amount == b->amount && a->moves == b->moves && a->is_credit == b->is_credit &&
+           text_equal(a->counterparty, b->counterparty) && a->balance == b->balance &&
+           a->held == b->held && a->seq == b->seq && a->timestamp_us == b->timestamp_us &&
+           wire_uuid_equal(a->trace_id, b->trace_id) && wire_uuid_equal(a->refers, b->refers) &&
+           a->floor == b->floor && text_equal(a->caller, b->caller) && text_equal(a->key, b->key) &&
+           wire_bytes_equal(a->metadata, b->metadata);
+}
+
+static bool history_equal(const struct history_view *a, const struct history_view *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    if (a->count != b->count || !wire_uuid_equal(a->cursor, b->cursor)) return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!entry_equal(&a->entries[i], &b->entries[i])) return false;
+    return true;
+}
+
+static bool as_of_equal(const struct as_of_view *a, const struct as_of_view *b)
+{
+    if (a == NULL || b == NULL) return a == b;
+    return wire_uuid_equal(a->transaction, b->transaction) && a->timestamp_us == b->timestamp_us;
+}
+
 static struct text message_of(const struct reply *reply)
 {
     return reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result));
@@ -237,6 +333,7 @@ static bool reply_equal(const struct reply *a, const struct reply *b)
     return a->result == b->result && a->created == b->created &&
            text_equal(message_of(a), message_of(b)) && user_equal(a->user, b->user) &&
            account_equal(a->account, b->account) && details_equal(a->details, b->details) &&
+           as_of_equal(a->as_of, b->as_of) && history_equal(a->history, b->history) &&
            a->timestamp_us == b->timestamp_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
            a->replayed == b->replayed;
 }
@@ -325,6 +422,9 @@ static void test_small_arena(void **state)
 #define DETAILS(transaction, type, amount) BASE ",\"details\":{\"transaction\":" transaction \
     ",\"type\":" type ",\"amount\":" amount ",\"created_at\":\"2026-11-23T12:00:00Z\"," \
     "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}"
+#define ENTRY(transaction, type, direction) BASE ",\"transactions\":[{\"transaction\":" transaction \
+    ",\"type\":" type ",\"direction\":" direction ",\"balance\":1,\"held\":0,\"seq\":1,\"timestamp\":" \
+    "\"2026-11-23T12:00:00Z\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}]"
 #define TIME "\"2026-11-23T12:00:00Z\""
 #define UUID "\"019aaf11-2233-7444-8555-66778899aabb\""
 
@@ -371,6 +471,14 @@ static const struct { const char *json, *begins; } refusals[] = {
     {"{" ACCOUNT("\"user\"", "19", "{}") "}", "account: scale: must be"},
     {"{" ACCOUNT("\"user\"", "-1", "{}") "}", "account: scale: must be"},
     {"{" ACCOUNT("\"user\"", "2", "[]") "}", "account: metadata: must be a map"},
+    {"{" ENTRY("7", "\"transfer\"", "\"credit\"") "}", "transactions: transaction: must be a UUID"},
+    {"{" ENTRY(UUID, "\"teleport\"", "\"credit\"") "}", "transactions: type: 'teleport'"},
+    {"{" ENTRY(UUID, "\"transfer\"", "\"up\"") "}", "transactions: direction: must be credit or debit"},
+    {"{" BASE ",\"transactions\":{}}", "transactions: must be a list"},
+    {"{" BASE ",\"transactions\":[1]}", "transactions: body: must be a map"},
+    {"{" BASE ",\"transactions\":[],\"cursor\":\"1\"}", "cursor: must be 32"},
+    {"{" BASE ",\"as_of\":[]}", "as_of: must be a map"},
+    {"{" BASE ",\"as_of\":{}}", "as_of: timestamp: is missing"},
     {"{" DETAILS("7", "\"transfer\"", "1") "}", "details: transaction: must be a UUID"},
     {"{" DETAILS(UUID, "\"teleport\"", "1") "}", "details: type: 'teleport'"},
     {"{" DETAILS(UUID, "\"transfer\"", "1.0") "}", "details: amount: must be an integer"},
@@ -382,6 +490,7 @@ static const char *const acceptances[] = {
     "{" USER("\"u\"", TIME, "[]") "}",
     "{" ACCOUNT("\"user\"", "18", "{}") "}",
     "{" DETAILS(UUID, "\"transfer\"", "1") "}",
+    "{" ENTRY(UUID, "\"transfer\"", "\"debit\"") "}",
 };
 /* clang-format on */
 
@@ -455,6 +564,62 @@ static void test_too_many_accounts(void **state)
     assert_false(reply_decode(codec, (struct bytes){longer, body.size + 2}, ENCODING_MSGPACK,
                               &arena, &decoded, problem));
     assert_string_equal(problem, "user: accounts: must be at most 256");
+}
+
+static void test_too_many_entries(void **state)
+{
+    static struct entry_view many[PAGE_ENTRIES_MAX + 1];
+    struct history_view view = {.entries = many, .count = PAGE_ENTRIES_MAX};
+    struct reply reply = {.result = RESULT_APPLIED, .history = &view}, decoded;
+    struct bytes body;
+    char problem[PROBLEM_SIZE];
+
+    (void)state;
+    arena_reset(&arena);
+    assert_true(reply_encode(codec, &reply, ENCODING_MSGPACK, &arena, &body));
+    assert_true(reply_decode(codec, body, ENCODING_MSGPACK, &arena, &decoded, problem));
+    assert_int_equal(decoded.history->count, PAGE_ENTRIES_MAX);
+    view.count++;
+    assert_true(reply_encode(codec, &reply, ENCODING_MSGPACK, &arena, &body));
+    assert_false(reply_decode(codec, body, ENCODING_MSGPACK, &arena, &decoded, problem));
+    assert_string_equal(problem, "transactions: must be at most 200");
+}
+
+static struct entry_view random_entry(void)
+{
+    struct entry_view view = {.transaction = wire_random_uuid(),
+                              .type = (enum command_type)(rand() % COMMANDS_COUNT),
+                              .amount = wire_random_int(),
+                              .moves = rand() % 2 == 0,
+                              .counterparty = wire_random_optional(&arena, 64),
+                              .balance = wire_random_int(),
+                              .held = wire_random_int(),
+                              .seq = wire_random_int(),
+                              .timestamp_us = wire_random_time(),
+                              .trace_id = wire_random_uuid(),
+                              .caller = wire_random_optional(&arena, 255),
+                              .key = wire_random_optional(&arena, 128),
+                              .metadata = wire_random_metadata(&arena)};
+
+    view.is_credit = view.moves && rand() % 2 == 0;
+    if (view.type == COMMAND_SET_FLOOR) view.floor = wire_random_int();
+    if (rand() % 2 == 0) view.refers = wire_random_uuid();
+    return view;
+}
+
+static void random_past(struct reply *reply)
+{
+    static struct entry_view many[PAGE_ENTRIES_MAX];
+    static struct history_view page;
+    static struct as_of_view then;
+
+    page = (struct history_view){.entries = many, .count = (uint32_t)rand() % 20};
+    for (uint32_t i = 0; i < page.count; i++) many[i] = random_entry();
+    if (rand() % 2 == 0) page.cursor = wire_random_uuid();
+    then = (struct as_of_view){.timestamp_us = wire_random_time()};
+    if (rand() % 2 == 0) then.transaction = wire_random_uuid();
+    if (rand() % 4 == 0) reply->history = &page;
+    if (rand() % 4 == 0) reply->as_of = &then;
 }
 
 static struct balance_view random_balance(void)
@@ -534,6 +699,7 @@ static void test_round_trips(void **state)
                               .replayed = rand() % 2 == 0};
         reply.created = reply.result == RESULT_APPLIED && rand() % 2 == 0;
         random_parts(&reply);
+        random_past(&reply);
         for (int encoding = ENCODING_MSGPACK; encoding <= ENCODING_JSON; encoding++) {
             if (!reply_encode(codec, &reply, (enum encoding)encoding, &arena, &body))
                 fail_msg("seed %u: not encoded", seed);
@@ -563,10 +729,10 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),      cmocka_unit_test(test_truncations),
-        cmocka_unit_test(test_small_arena), cmocka_unit_test(test_types),
-        cmocka_unit_test(test_doubled_key), cmocka_unit_test(test_too_many_accounts),
-        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_golden),           cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_small_arena),      cmocka_unit_test(test_types),
+        cmocka_unit_test(test_doubled_key),      cmocka_unit_test(test_too_many_accounts),
+        cmocka_unit_test(test_too_many_entries), cmocka_unit_test(test_round_trips),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
