@@ -32,7 +32,7 @@ endif
 
 MAINS    := worker/main.c outbox/main.c dlq/main.c ledgerctl/main.c client/demo.c
 SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c dlq/*.c worker/*.c \
-            client/*.c ledgerctl/*.c)) build/gen/migrations.c
+            client/*.c import/*.c ledgerctl/*.c)) build/gen/migrations.c
 PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-dlq ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
@@ -120,7 +120,7 @@ $(BENCHES): %: %.o $(ARCHIVE)
 	$(LINK) $(ALL)
 $(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)
 	$(LINK) $(PURE)
-$(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/letter.c dlq/line.c outbox/dead_since.c
+$(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/letter.c dlq/line.c import/line.c import/csv.c outbox/dead_since.c
 	@mkdir -p $(@D)
 	clang $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2,$(CFLAGS)) -fsanitize=fuzzer,address,undefined -o $@ $< \
 	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
