@@ -15,11 +15,17 @@ enum exit_code { /* as scripts see them */
                      5, /* no connection, or no answer in time: try again, with the same key */
 };
 
+enum { EXPECTED_MAX = 32 };
+
 enum output { OUTPUT_TABLE, OUTPUT_JSON };
 
 struct options {
     char amqp_url[512], database_url[512], prefix[33];
     enum output output;
+    const char *format, *at, *rejects; /* import */
+    const char *expected[EXPECTED_MAX];
+    uint32_t expected_count;
+    uint32_t event_encoding;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
         *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
         *as_of, *limit, *cursor, *order, *trace;
@@ -29,13 +35,15 @@ struct options {
     bool from_start;
     bool keep_rest; /* capture: the rest stays held */
     bool dry_run;
-    bool independent; /* batch: each command for itself */
+    bool independent;                                   /* batch: each command for itself */
+    bool check, keep_going, events, changed, no_verify; /* import */
 };
 
 /* Each runs one verb over its arguments (those after the verb that are no options). */
 enum exit_code run_command(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_migrate(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_verify(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_import_files(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
 

@@ -21,6 +21,8 @@ static const struct setting SETTINGS[] = {
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
      0, 0, NULL, true, "PostgreSQL, for migrate, asset, verify and rebase"},
+    {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
+     0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
 };
@@ -53,6 +55,7 @@ static const struct verb {
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
+    {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */
@@ -116,6 +119,16 @@ static void help(void)
         "  --no-wait            publish and wait for the broker's confirm only\n"
         "  --jobs N             verify: connections that work side by side (one a core)\n"
         "  --from-start         rebase: publish everything that the outbox holds again\n"
+        "  --check              import: decide every line, tell what is refused, change nothing\n"
+        "  --at TIME            import: when lines happened that do not say so (now)\n"
+        "  --name NAME          import: what it is remembered by (the file's name)\n"
+        "  --keep-going         import: leave out what is refused; else it stops there\n"
+        "  --rejects FILE       import: where what is left out goes; reasons to FILE.reasons\n"
+        "  --expect ASSET=SUM   import: fail unless its accounts hold this in all, as EUR=12.34\n"
+        "  --events             import: publish events of what is applied, as for any command\n"
+        "  --format csv|json    import: else by the file's name\n"
+        "  --changed            import: take another file under the same name, from its start\n"
+        "  --no-verify          import: without the verification at the end\n"
         "  --help, --version\n\nenvironment:\n");
     config_help(stdout, SETTINGS, SETTINGS_COUNT);
     printf("\nexit codes: 0 done, 1 refused or books wrong, 2 usage, 5 no connection or no reply "
@@ -161,6 +174,9 @@ static const struct {
     {"cursor", &options.cursor},
     {"order", &options.order},
     {"trace", &options.trace},
+    {"format", &options.format},
+    {"at", &options.at},
+    {"rejects", &options.rejects},
 };
 static const struct {
     const char *name;
@@ -169,11 +185,14 @@ static const struct {
     {"minor", &options.minor},           {"no-wait", &options.no_wait},
     {"from-start", &options.from_start}, {"keep-rest", &options.keep_rest},
     {"dry-run", &options.dry_run},       {"independent", &options.independent},
+    {"check", &options.check},           {"keep-going", &options.keep_going},
+    {"events", &options.events},         {"changed", &options.changed},
+    {"no-verify", &options.no_verify},
 };
 enum {
     TEXTS_COUNT = sizeof TEXTS / sizeof TEXTS[0],
     FLAGS_COUNT = sizeof FLAGS / sizeof FLAGS[0],
-    OTHERS_COUNT = 4,
+    OTHERS_COUNT = 5,
     TEXTS_FIRST = 256, /* beyond any letter */
     FLAGS_FIRST = TEXTS_FIRST + TEXTS_COUNT,
 };
@@ -182,6 +201,7 @@ static void name_options(struct option names[static OTHERS_COUNT + TEXTS_COUNT +
 {
     static const struct option others[OTHERS_COUNT] = {{"output", 1, NULL, 'o'},
                                                        {"timeout", 1, NULL, 'T'},
+                                                       {"expect", 1, NULL, 'e'},
                                                        {"help", 0, NULL, 'h'},
                                                        {"version", 0, NULL, 'v'}};
 
@@ -212,6 +232,11 @@ static int take_option(int option)
     case 'T':
         if (parse_timeout(optarg)) return -1;
         return (int)complain(EXIT_USAGE, "--timeout is 1 to 3600000 milliseconds");
+    case 'e':
+        if (options.expected_count == EXPECTED_MAX)
+            return (int)complain(EXIT_USAGE, "--expect may be given %d times", EXPECTED_MAX);
+        options.expected[options.expected_count++] = optarg;
+        return -1;
     case 'h':
         help();
         return EXIT_DONE;
