@@ -30,10 +30,10 @@ override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
 override LDFLAGS += --coverage
 endif
 
-MAINS    := worker/main.c outbox/main.c dlq/main.c ledgerctl/main.c client/demo.c
-SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c dlq/*.c worker/*.c \
+MAINS    := worker/main.c outbox/main.c notary/main.c dlq/main.c ledgerctl/main.c client/demo.c
+SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c notary/*.c dlq/*.c worker/*.c \
             client/*.c import/*.c ledgerctl/*.c)) build/gen/migrations.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-dlq ledgerctl ledger-demo)
+PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
 BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
@@ -102,6 +102,7 @@ $(ARCHIVE): $(call OBJECT,$(SRCS))
 	@ar rcs $@ $^
 $(BUILD)/bin/ledger-worker: $(call OBJECT,worker/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-relay: $(call OBJECT,outbox/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-notary: $(call OBJECT,notary/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-dlq: $(call OBJECT,dlq/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledgerctl: $(call OBJECT,ledgerctl/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-demo: $(call OBJECT,client/demo.c) $(ARCHIVE)

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <threads.h>
 
 static EVP_MD *algorithm;
@@ -54,10 +53,4 @@ void sha256_end(struct sha256 *out)
 {
     int done = EVP_DigestFinal_ex(context, out->bytes, NULL);
     assert(done == 1);
-}
-
-void sha256_format(const struct sha256 *digest, char text[static SHA256_HEX_SIZE])
-{
-    for (size_t i = 0; i < SHA256_SIZE; i++)
-        (void)snprintf(text + 2 * i, 3, "%02x", digest->bytes[i]);
 }

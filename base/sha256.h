@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SHA256_SIZE = 32, SHA256_HEX_SIZE = 65 };
+enum { SHA256_SIZE = 32, SHA256_HEX_SIZE = 65 }; /* the text: hex.h */
 
 struct sha256 { /* a digest */
     uint8_t bytes[SHA256_SIZE];
@@ -17,6 +17,5 @@ struct sha256 { /* a digest */
 void sha256_begin(void);
 void sha256_add(const void *data, size_t size); /* data may be NULL when size is 0 */
 void sha256_end(struct sha256 *out);
-void sha256_format(const struct sha256 *digest, char text[static SHA256_HEX_SIZE]); /* lower case */
 
 #endif

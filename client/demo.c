@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "base/topology_amqp.h"
 #include "client/ledger_client.h"
+#include "protocol/checkpoint.h"
 #include "protocol/event_list.h"
 #include "protocol/names.h"
 
@@ -135,6 +136,7 @@ static bool take_events(struct demo *demo, uint32_t wait_ms, struct err *err)
     for (uint32_t i = 0; i < count; i++) {
         struct event_list list;
         char problem[PROBLEM_SIZE];
+        if (text_equal(deliveries[i].routing_key, text_of(CHECKPOINT_EVENT))) continue;
         if (!event_list_decode(demo->codec, deliveries[i].body, ENCODING_MSGPACK, &demo->arena,
                                &list, problem))
             return err_set(err, ERR_FATAL, "could not read an event: %s", problem);

@@ -8,14 +8,24 @@
 #include "base/query_pg.h"
 #include "ledger/chain.h"
 
+#define ENTRY_FIELDS                                                                               \
+    "id, created_at, command, amount, refers, settles, batch, leg::int8, trace_id, caller, key,"   \
+    " fingerprint, metadata, floor, import::int8"
+
 /* One side of the applied rows of the journal that it has a number in, in order of that. */
 #define ENTRY_SIDE(name, other, condition)                                                         \
     "(SELECT " name "_hash AS hash, '" name "'::text AS direction, " name "_seq AS seq,"           \
-    "       " name "_balance AS balance, " name "_held AS held, " other " AS other,"               \
-    "       id, created_at, command, amount, refers, settles, batch, leg::int8, trace_id, caller," \
-    "       key, fingerprint, metadata, floor, import::int8"                                       \
-    "  FROM journal WHERE result IS NULL AND " name "_seq IS NOT NULL AND " condition              \
-    " ORDER BY " name "_seq)"
+    "        " name "_balance AS balance, " name "_held AS held, " other                           \
+    "        AS other, " ENTRY_FIELDS "  FROM journal WHERE result IS NULL AND " name              \
+    "_seq IS NOT NULL AND " condition " ORDER BY " name "_seq)"
+
+/* The movements between two system accounts, which are in no chain: as the debited one's, without
+ * numbers and balances. */
+#define ENTRY_UNCHAINED(condition)                                                                 \
+    "(SELECT 'debit'::text AS direction, NULL::int8 AS seq, NULL::int8 AS balance,"                \
+    "        NULL::int8 AS held, debit AS account, credit AS other, " ENTRY_FIELDS                 \
+    "   FROM journal WHERE result IS NULL AND debit_seq IS NULL AND credit_seq IS NULL"            \
+    "    AND debit IS NOT NULL AND credit IS NOT NULL AND " condition
 
 /* Of step, a union of the above, and own, its account: every field of enum chain_field in order. */
 #define ENTRY_COLUMNS                                                                              \
@@ -24,6 +34,10 @@
     " other.id, step.refers, step.settles, step.batch, step.leg, step.trace_id, step.caller,"      \
     " step.key, step.fingerprint, step.metadata, step.floor,"                                      \
     " step.import"
+#define ENTRY_JOIN_OWN                                                                             \
+    " LEFT JOIN LATERAL (SELECT id, asset, user_id FROM account"                                   \
+    "                WHERE number BETWEEN step.account AND step.account"                           \
+    "                ORDER BY number DESC LIMIT 1) AS own ON true"
 #define ENTRY_JOIN_OTHER                                                                           \
     " LEFT JOIN LATERAL (SELECT id FROM account WHERE number BETWEEN step.other AND step.other"    \
     "                     ORDER BY number DESC LIMIT 1) AS other ON true"

@@ -9,7 +9,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { VERIFY_EVENTS, VERIFY_CHAINS, VERIFY_CHECKS, VERIFY_CHECKS_MAX = 16 };
+enum {
+    VERIFY_EVENTS,
+    VERIFY_CHECKPOINTS,
+    VERIFY_CHECKS,
+    VERIFY_CHAINS = 15,
+    VERIFY_CHECKS_MAX = 16
+};
 
 struct verify_shared { /* by all jobs */
     const struct verify_options *options;
@@ -36,6 +42,9 @@ void verify_differ(const struct verify *verify, const char *format, ...)
 
 /* Everything about events; report->outbox_events is set. */
 MUST_CHECK bool verify_outbox(const struct verify *verify, struct err *err);
+
+/* The checkpoints, and those that were kept outside. */
+MUST_CHECK bool verify_checkpoints(const struct verify *verify, struct err *err);
 
 /* The chains of accounts that no other job has taken, until there are none left. */
 MUST_CHECK bool verify_chains(const struct verify *verify, struct err *err);

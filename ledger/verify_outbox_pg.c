@@ -43,9 +43,11 @@ struct events {
     uint32_t count;
 };
 
-static const struct statement declare = {
-    "verify_events_declare", "DECLARE verify_events NO SCROLL CURSOR FOR"
-                             " SELECT id, properties, body FROM outbox WHERE kind = 0 ORDER BY id"};
+static const struct statement declare = {"verify_events_declare",
+                                         "DECLARE verify_events NO SCROLL CURSOR FOR"
+                                         " SELECT id, properties, body FROM outbox"
+                                         "  WHERE kind = 0 AND destination <> '" CHECKPOINT_EVENT
+                                         "' ORDER BY id"};
 static const struct statement fetch = {"verify_events_fetch", "FETCH 256 FROM verify_events"};
 static const struct statement close_cursor = {"verify_events_close", "CLOSE verify_events"};
 _Static_assert(PAGE_ROWS == 256, "as FETCH says");

@@ -26,6 +26,7 @@ static const struct statement counts = {
                     "       2 * count(*) FILTER (WHERE result IS NULL AND amount IS NOT NULL"
                     "                              AND debit IS NOT NULL AND credit IS NOT NULL),"
                     "       count(debit_seq) + count(credit_seq),"
+                    "       (SELECT count(*) FROM checkpoint),"
                     "       (SELECT count(*) FROM outbox WHERE kind = 0)"
                     "  FROM journal"};
 
@@ -149,7 +150,8 @@ static bool count_all(const struct verify *verify, struct verify_report *report,
                                      .outcomes = (uint64_t)cell_int64(row, 0, 1),
                                      .postings = (uint64_t)cell_int64(row, 0, 2),
                                      .entries = (uint64_t)cell_int64(row, 0, 3),
-                                     .outbox_events = (uint64_t)cell_int64(row, 0, 4)};
+                                     .checkpoints = (uint64_t)cell_int64(row, 0, 4),
+                                     .outbox_events = (uint64_t)cell_int64(row, 0, 5)};
     PQclear(row);
     return true;
 }
@@ -165,17 +167,20 @@ struct job {
 };
 
 enum { CHECKS_COUNT = sizeof checks / sizeof checks[0] };
-_Static_assert(VERIFY_CHECKS + CHECKS_COUNT <= VERIFY_CHECKS_MAX, "each counts its differences");
+_Static_assert(VERIFY_CHECKS + CHECKS_COUNT <= VERIFY_CHAINS, "each counts its differences");
 
-/* The events first: they take longest. */
+/* In the order of their numbers: what takes longest first. */
 static bool take_checks(struct verify *verify, struct err *err)
 {
     while (!atomic_load(&verify->shared->failed)) {
         unsigned taken = atomic_fetch_add(&verify->shared->checks, 1);
-        verify->check = taken == 0 ? VERIFY_EVENTS : VERIFY_CHECKS + taken - 1;
-        if (taken > CHECKS_COUNT) break;
-        if (taken == 0 && !verify_outbox(verify, err)) return false;
-        if (taken > 0 && !check(verify, &checks[taken - 1], err)) return false;
+        if (taken >= VERIFY_CHECKS + CHECKS_COUNT) break;
+        verify->check = taken;
+        bool ok = taken == VERIFY_EVENTS ? verify_outbox(verify, err)
+                  : taken == VERIFY_CHECKPOINTS
+                      ? verify_checkpoints(verify, err)
+                      : check(verify, &checks[taken - VERIFY_CHECKS], err);
+        if (!ok) return false;
     }
     verify->check = VERIFY_CHAINS;
     return true;

@@ -10,6 +10,8 @@
  *    before;
  *  - every account's chain of hashes (chain.h) follows from its entries, and ends in its head: the
  *    first entry that was changed, removed or inserted by hand is named;
+ *  - checkpoints follow one another, are signed (where public keys are given), and attest what the
+ *    journal holds: so a chain that was recomputed as a whole is found;
  *  - every event still in the outbox tells what the journal holds, each account's events in the
  *    outbox are without a gap and reach its last sequence number.
  */
@@ -17,12 +19,18 @@
 #define LEDGER_VERIFY_PG_H
 
 #include "base/query_pg.h"
+#include "protocol/checkpoint.h"
 
 enum { VERIFY_JOBS_MAX = 64 };
 
 struct verify_options {
     uint32_t jobs; /* connections that work side by side, 1 to VERIFY_JOBS_MAX */
     uint32_t most; /* differences that each check tells; all are counted */
+    const struct ed25519 *const
+        *keys; /* public ones of checkpoints; none: signatures are not checked */
+    uint32_t keys_count;
+    const struct checkpoint *kept; /* outside the database, by number */
+    uint32_t kept_count;
     void *context; /* of the calls below, which come one at a time, but not from one thread */
     /* One more connection, with the same rights to read; verify_run closes it. */
     bool (*open)(void *context, struct db **out, struct err *err);
@@ -31,7 +39,7 @@ struct verify_options {
 };
 
 struct verify_report {
-    uint64_t accounts, outcomes, postings, entries, outbox_events;
+    uint64_t accounts, outcomes, postings, entries, checkpoints, outbox_events;
     uint64_t differences; /* 0: the books are right */
 };
 

@@ -15,7 +15,7 @@ enum exit_code { /* as scripts see them */
                      5, /* no connection, or no answer in time: try again, with the same key */
 };
 
-enum { EXPECTED_MAX = 32 };
+enum { EXPECTED_MAX = 32, PUBLIC_KEYS_MAX = 16 };
 
 enum output { OUTPUT_TABLE, OUTPUT_JSON };
 
@@ -28,7 +28,9 @@ struct options {
     uint32_t event_encoding;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
         *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
-        *as_of, *limit, *cursor, *order, *trace;
+        *as_of, *limit, *cursor, *order, *trace, *checkpoints;
+    const char *public_keys[PUBLIC_KEYS_MAX];
+    uint32_t public_keys_count;
     uint32_t timeout_ms;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */

@@ -118,6 +118,10 @@ static void help(void)
         "  --timeout MS         longest wait for the reply (10000)\n"
         "  --no-wait            publish and wait for the broker's confirm only\n"
         "  --jobs N             verify: connections that work side by side (one a core)\n"
+        "  --public-key FILE    verify, check-proof: of the notary, in PEM; again for each old "
+        "one\n"
+        "  --checkpoints FILE   verify: checkpoint.created events that were kept, JSON, one a "
+        "line\n"
         "  --from-start         rebase: publish everything that the outbox holds again\n"
         "  --check              import: decide every line, tell what is refused, change nothing\n"
         "  --at TIME            import: when lines happened that do not say so (now)\n"
@@ -177,6 +181,7 @@ static const struct {
     {"format", &options.format},
     {"at", &options.at},
     {"rejects", &options.rejects},
+    {"checkpoints", &options.checkpoints},
 };
 static const struct {
     const char *name;
@@ -192,18 +197,16 @@ static const struct {
 enum {
     TEXTS_COUNT = sizeof TEXTS / sizeof TEXTS[0],
     FLAGS_COUNT = sizeof FLAGS / sizeof FLAGS[0],
-    OTHERS_COUNT = 5,
+    OTHERS_COUNT = 6,
     TEXTS_FIRST = 256, /* beyond any letter */
     FLAGS_FIRST = TEXTS_FIRST + TEXTS_COUNT,
 };
 
 static void name_options(struct option names[static OTHERS_COUNT + TEXTS_COUNT + FLAGS_COUNT + 1])
 {
-    static const struct option others[OTHERS_COUNT] = {{"output", 1, NULL, 'o'},
-                                                       {"timeout", 1, NULL, 'T'},
-                                                       {"expect", 1, NULL, 'e'},
-                                                       {"help", 0, NULL, 'h'},
-                                                       {"version", 0, NULL, 'v'}};
+    static const struct option others[OTHERS_COUNT] = {
+        {"output", 1, NULL, 'o'},     {"timeout", 1, NULL, 'T'}, {"expect", 1, NULL, 'e'},
+        {"public-key", 1, NULL, 'K'}, {"help", 0, NULL, 'h'},    {"version", 0, NULL, 'v'}};
 
     for (int i = 0; i < OTHERS_COUNT; i++) *names++ = others[i];
     for (int i = 0; i < TEXTS_COUNT; i++)
@@ -236,6 +239,12 @@ static int take_option(int option)
         if (options.expected_count == EXPECTED_MAX)
             return (int)complain(EXIT_USAGE, "--expect may be given %d times", EXPECTED_MAX);
         options.expected[options.expected_count++] = optarg;
+        return -1;
+    case 'K':
+        if (options.public_keys_count == PUBLIC_KEYS_MAX)
+            return (int)complain(EXIT_USAGE, "--public-key is given at most %d times",
+                                 PUBLIC_KEYS_MAX);
+        options.public_keys[options.public_keys_count++] = optarg;
         return -1;
     case 'h':
         help();

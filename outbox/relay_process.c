@@ -108,8 +108,7 @@ static bool publish_remains(struct relay_process *process, const struct outbox_r
         header_number("x-ledger-kind", row->kind),
         header_number("x-ledger-epoch", (int64_t)process->leadership.epoch),
         header_number("x-ledger-position", row->id)};
-    struct properties_out properties = {.message_id = text_of(message_id),
-                                        .headers = headers,
+    struct properties_out properties = {.headers = headers,
                                         .headers_count = sizeof headers / sizeof headers[0]};
     struct message message = {
         .exchange = text_of(process->names.dlx), .body = row->body, .mandatory = true};
@@ -117,6 +116,7 @@ static bool publish_remains(struct relay_process *process, const struct outbox_r
     log_error("outbox row %jd goes to the dead letters: %s", (intmax_t)row->id, err->text);
     relay_report_unpublishable();
     (void)snprintf(message_id, sizeof message_id, "outbox:%jd", (intmax_t)row->id);
+    properties.message_id = text_of(message_id);
     arena_reset(&process->scratch);
     if (!properties_write(&properties, &process->scratch, &message.properties))
         return err_set(err, ERR_FATAL, "could not write properties: they are too large");

@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
-code='base protocol ledger outbox dlq worker client import ledgerctl'
+code='base protocol ledger outbox notary dlq worker client import ledgerctl'
 bad=0
 fault() { [ -z "$2" ] || { printf '%s\n  ^ %s\n' "$2" "$1"; bad=1; }; }
 
@@ -17,14 +17,15 @@ search() { flags=$1 pattern=$2; shift 2; grep -n "$flags" -e "$pattern" "$@" /de
 
 # Includes point one way: base <- protocol <- ledger <- outbox <- dlq, worker and import, which do not know each other.
 down() { fault "$1 may not know $2" "$(grep -rnE "#include \"($2)/" "$1" --include='*.[ch]' 2>/dev/null)"; }
-down base 'protocol|ledger|outbox|dlq|worker|client|import|ledgerctl|tests'
-down protocol 'ledger|outbox|dlq|worker|client|import|ledgerctl|tests'
-down ledger 'outbox|dlq|worker|client|import|ledgerctl|tests'
-down outbox 'dlq|worker|client|import|ledgerctl|tests'
-down dlq 'worker|client|import|ledgerctl|tests'
-down worker 'dlq|client|import|ledgerctl|tests'
-down client 'ledger|outbox|dlq|worker|import|ledgerctl|tests'
-down import 'dlq|worker|client|ledgerctl|tests'
+down base 'protocol|ledger|outbox|notary|dlq|worker|client|import|ledgerctl|tests'
+down protocol 'ledger|outbox|notary|dlq|worker|client|import|ledgerctl|tests'
+down ledger 'outbox|notary|dlq|worker|client|import|ledgerctl|tests'
+down outbox 'notary|dlq|worker|client|import|ledgerctl|tests'
+down notary 'dlq|worker|client|import|ledgerctl|tests'
+down dlq 'notary|worker|client|import|ledgerctl|tests'
+down worker 'notary|dlq|client|import|ledgerctl|tests'
+down client 'ledger|outbox|notary|dlq|worker|import|ledgerctl|tests'
+down import 'notary|dlq|worker|client|ledgerctl|tests'
 down ledgerctl 'tests'
 
 # The file name says whether it does I/O, and with what.

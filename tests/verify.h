@@ -12,6 +12,10 @@ enum { VERIFY_JOBS = 3 }; /* more than one, however many cores there are */
 struct verify_ear {
     const char *role;
     void (*hear)(const char *sentence);
+    const struct ed25519 *const *keys; /* and what follows: as in verify_options */
+    uint32_t keys_count;
+    const struct checkpoint *kept;
+    uint32_t kept_count;
 };
 
 static inline bool verify_open(void *context, struct db **out, struct err *error)
@@ -43,6 +47,10 @@ static inline bool verify_try(const struct verify_ear *ear, uint32_t most,
     struct verify_ear copy = *ear;
     const struct verify_options options = {.jobs = VERIFY_JOBS,
                                            .most = most,
+                                           .keys = ear->keys,
+                                           .keys_count = ear->keys_count,
+                                           .kept = ear->kept,
+                                           .kept_count = ear->kept_count,
                                            .context = &copy,
                                            .open = verify_open,
                                            .difference = verify_hear};
@@ -53,7 +61,7 @@ static inline bool verify_try(const struct verify_ear *ear, uint32_t most,
 /* The books of a database that must be right. */
 static inline struct verify_report verify_clean(const char *role)
 {
-    const struct verify_ear ear = {role, verify_show};
+    const struct verify_ear ear = {.role = role, .hear = verify_show};
     struct verify_report report;
 
     must(verify_try(&ear, 20, &report));

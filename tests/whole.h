@@ -196,6 +196,7 @@ static inline void whole_await_workers(int64_t wanted)
     db_close(db);
 }
 
+/* The books must be right. Returns how many outcomes there are. */
 static inline uint64_t whole_verify(void)
 {
     return verify_clean(NULL).outcomes;

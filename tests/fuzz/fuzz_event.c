@@ -3,6 +3,7 @@
  * again, in both encodings, and then reads and writes the same for ever. A body that begins with {
  * is tried as JSON.
  */
+#include "protocol/checkpoint.h"
 #include "protocol/event_list.h"
 
 #include <assert.h>
@@ -34,6 +35,25 @@ static void check_again(const struct event *event, enum encoding encoding)
     assert(memcmp(first.data, second.data, first.size) == 0);
 }
 
+static void check_checkpoint(struct bytes body, enum encoding encoding)
+{
+    struct checkpoint checkpoint, again;
+    char problem[PROBLEM_SIZE] = "";
+    struct bytes written;
+
+    if (!checkpoint_decode(codec, body, encoding, &arena, &checkpoint, problem)) {
+        assert(problem[0] != '\0');
+        return;
+    }
+    if (checkpoint.created_us < 0 || checkpoint.created_us > INT64_C(1) << 52)
+        return; /* no RFC 3339 */
+    bool is_written = checkpoint_encode(&checkpoint, ENCODING_MSGPACK, &arena, &written);
+    assert(is_written);
+    bool is_read = checkpoint_decode(codec, written, ENCODING_MSGPACK, &arena, &again, problem);
+    assert(is_read);
+    assert(memcmp(&checkpoint, &again, sizeof again) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err err = {0};
@@ -46,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_reset(&arena);
     enum encoding encoding = size > 0 && data[0] == '{' ? ENCODING_JSON : ENCODING_MSGPACK;
     struct bytes body = {data, (uint32_t)size};
+    check_checkpoint(body, encoding);
     bool is_list = event_list_decode(codec, body, encoding, &arena, &list, problem);
     if (!event_decode(codec, body, encoding, &arena, &event, problem)) {
         assert(problem[0] != '\0');

@@ -57,7 +57,7 @@ static void hear(const char *sentence)
 
 static uint64_t differences(void)
 {
-    const struct verify_ear ear = {"ledger_reader", hear};
+    const struct verify_ear ear = {.role = "ledger_reader", .hear = hear};
     struct verify_report report;
 
     sentences[0] = '\0';

@@ -20,7 +20,7 @@ static void hear(const char *sentence)
 
 static void verify_as(const char *role, uint32_t most)
 {
-    const struct verify_ear ear = {role, hear};
+    const struct verify_ear ear = {.role = role, .hear = hear};
 
     sentences[0] = '\0';
     must(verify_try(&ear, most, &report));
@@ -488,7 +488,8 @@ static void only_the_first_are_told(void **state)
 
 static void who_may_not_read_is_told(void **state)
 {
-    const struct verify_ear ear = {"ledger_relay", hear}; /* may not read accounts */
+    const struct verify_ear ear = {.role = "ledger_relay",
+                                   .hear = hear}; /* may not read accounts */
 
     (void)state;
     assert_false(verify_try(&ear, MOST, &report));

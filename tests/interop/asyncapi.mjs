@@ -162,7 +162,8 @@ function checkEncoded(messages) {
 
 const commands = tableOf('protocol/command.h', 'COMMANDS').map(([, word]) => word);
 const [, listWord] = read('protocol/event_list.h').match(/#define EVENT_LIST_WORD "([^"]*)"/);
-const events = [...tableOf('protocol/event.h', 'EVENTS').map(([, word]) => word), listWord];
+const [, checkpointWord] = read('protocol/checkpoint.h').match(/#define CHECKPOINT_EVENT "([^"]*)"/);
+const events = [...tableOf('protocol/event.h', 'EVENTS').map(([, word]) => word), listWord, checkpointWord];
 const results = tableOf('protocol/result.h', 'RESULTS')
   .map(([, status, code, word, sentence]) => ({ word, status: status.toLowerCase(), code: Number(code), sentence }))
   .filter(({ word }) => word !== '');

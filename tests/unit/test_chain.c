@@ -3,6 +3,7 @@
  * hashlib); that no two lists of fields are the same bytes; which commands move a head on, and that
  * what is undone, refused or only tried does not.
  */
+#include "base/hex.h"
 #include "ledger/chain.h"
 #include "ledger/ledger.h"
 #include "protocol/fingerprint.h"
@@ -57,10 +58,10 @@ static void the_example_is_hashed_as_elsewhere(void **state)
 
     (void)state;
     chain_content(&entry, &content);
-    sha256_format(&content, text);
+    hex_format(content.bytes, SHA256_SIZE, text);
     assert_string_equal(text, "8fbb923d82d873d7e9e0eb86e3b76df709cc493ba1968df9398853bd6aa1c741");
     chain_link(&hash, &content, &hash);
-    sha256_format(&hash, text);
+    hex_format(hash.bytes, SHA256_SIZE, text);
     assert_string_equal(text, "c582d8bf93d347f4559ea374f6bc14a3afa21e87a371a7cbe4e5fe978da01263");
 }
 
