@@ -78,6 +78,8 @@ part=$(ctl statement alice --from "$(field timestamp "$two")" --to "$(field time
 same "a part" "$(entries "$part")" "1 2 3 4 4"
 same "its ends" "$(grep -oE '"(opening|closing)":\{"balance":[0-9]+' <<<"$part" | paste -sd ' ')" \
     '"opening":{"balance":1000 "closing":{"balance":400'
+same "since before it was opened" "$(entries "$(ctl statement alice --from 2026-01-01T00:00:00Z)")" "0 1 2 3 4 5 6 6"
+same "a time without entries" "$(entries "$(ctl statement alice --from 2100-01-01T00:00:00Z)")" "6 6"
 same "of before it began" "$(field error "$(ctl statement alice --to 2026-01-01T00:00:00Z)")" ""
 "$bin/ledgerctl" statement alice --to 2026-01-01T00:00:00Z 2>/dev/null && fail "a statement of nothing"
 "$bin/ledgerctl" statement world:EUR 2>/dev/null && fail "a statement of the world"
