@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { METRICS_MAX = 1024, BUCKETS = 17, LINE_SIZE = 512 };
+enum { METRICS_MAX = 2048, BUCKETS = 17, LINE_SIZE = 512 };
 
 static const double BOUNDS[BUCKETS] = {0.0005, 0.001, 0.002, 0.003, 0.004, 0.005,
                                        0.0075, 0.01,  0.025, 0.05,  0.1,   0.25,

@@ -61,6 +61,7 @@ struct side { /* one account of an outcome, as it stands after it */
 
 struct outcome {
     enum result result;
+    bool over_limit;           /* RESULT_FORBIDDEN: because of the amount; else in any case */
     const struct asset *asset; /* NULL when nothing moved */
     int64_t amount;
     /* Who pays and who receives. Where no money moves there is one side: of a hold the debit, else

@@ -1,12 +1,14 @@
 /*
  * decide.c - see decide.h. The order of the checks is the order of RESULTS in protocol/result.h,
- * with three exceptions: whether a decimal amount fits can be known only once the account, and so
- * its asset's scale, is; whether both sides are the same account only once the target is; and
- * whether what is imported comes too early only once its accounts are.
+ * with four exceptions: whether a decimal amount fits can be known only once the account, and so
+ * its asset's scale, is, and so whether it is more than the caller may take; whether both sides are
+ * the same account only once the target is; and whether what is imported comes too early only once
+ * its accounts are.
  */
 #include "ledger/decide.h"
 
 #include "ledger/entry.h"
+#include "ledger/permission.h"
 
 #include <assert.h>
 #include <string.h>
@@ -24,17 +26,20 @@ struct plan {
     int64_t floor;
     struct target *target;
     bool settles;
+    struct usage *charged;         /* by what it takes; NULL: none */
     const struct account *subject; /* whose sequence number and balance may be conditions */
     int64_t at_us;
 };
 
 struct undo {
     struct undo *next;
-    struct account *account; /* one of the two */
+    struct account *account; /* one of the three */
     struct target *target;
+    struct usage *usage;
     union {
         struct account account;
         struct target target;
+        struct usage usage;
     } before;
 };
 
@@ -111,14 +116,24 @@ static bool note(struct batch *batch, struct account *account, struct target *ta
     return true;
 }
 
+static bool note_usage(struct batch *batch, struct usage *usage)
+{
+    if (!batch->undoable || usage == NULL) return true;
+    struct undo *undo = arena_take(batch->arena, sizeof *undo);
+
+    if (undo == NULL) return false;
+    *undo = (struct undo){.next = batch->undo, .usage = usage, .before.usage = *usage};
+    batch->undo = undo;
+    return true;
+}
+
 void decide_undo(struct batch *batch, struct undo *mark)
 {
     for (; batch->undo != mark; batch->undo = batch->undo->next) {
         struct undo *undo = batch->undo;
-        if (undo->account != NULL)
-            *undo->account = undo->before.account;
-        else
-            *undo->target = undo->before.target;
+        if (undo->account != NULL) *undo->account = undo->before.account;
+        if (undo->target != NULL) *undo->target = undo->before.target;
+        if (undo->usage != NULL) *undo->usage = undo->before.usage;
     }
 }
 
@@ -381,6 +396,13 @@ static enum result make_plan(const struct batch *batch, const struct command *co
 
 /* --- checks that all plans have in common ------------------------------------------------ */
 
+/* What is moved or held, or how far below zero an account may go. */
+static int64_t taken_by(const struct plan *plan)
+{
+    if (plan->sets_floor) return plan->floor == INT64_MIN ? INT64_MAX : -plan->floor;
+    return plan->moves || plan->holds > 0 ? plan->amount : 0;
+}
+
 /* A side that no money moves on. */
 static struct account *only_side(const struct plan *plan)
 {
@@ -525,6 +547,14 @@ static void change_target(const struct plan *plan, enum command_type by)
     target->settled_by = by;
 }
 
+static void charge(struct usage *usage, int64_t amount)
+{
+    assert(amount > 0);
+    assert(usage->used <= INT64_MAX - amount); /* within a limit */
+    usage->used += amount;
+    usage->changed = true;
+}
+
 static void carry_out(const struct plan *plan, const struct command *command, int64_t now_us,
                       struct outcome *out)
 {
@@ -537,6 +567,7 @@ static void carry_out(const struct plan *plan, const struct command *command, in
     if (plan->debit != NULL) change(plan->debit, plan, -moved, plan->holds);
     if (plan->credit != NULL) change(plan->credit, plan, moved, debit_holds ? 0 : plan->holds);
     if (plan->target != NULL) change_target(plan, command->type);
+    if (plan->charged != NULL) charge(plan->charged, taken_by(plan));
     out->asset = plan->asset;
     out->amount = plan->amount;
     out->debit = plan->debit != NULL ? side_of(plan->debit) : absent;
@@ -566,10 +597,12 @@ static bool apply(struct batch *batch, const struct work *work, struct outcome *
     struct plan plan = {0};
 
     out->result = make_plan(batch, command, &plan);
-    if (out->result == RESULT_APPLIED) out->result = check(batch, command, &plan);
+    if (out->result != RESULT_APPLIED) return true;
+    out->over_limit = !permission_suffices(batch, work, taken_by(&plan), &plan.charged);
+    out->result = out->over_limit ? RESULT_FORBIDDEN : check(batch, command, &plan);
     if (out->result != RESULT_APPLIED) return true;
     if (!note(batch, plan.debit, NULL) || !note(batch, plan.credit, NULL) ||
-        !note(batch, NULL, plan.target))
+        !note(batch, NULL, plan.target) || !note_usage(batch, plan.charged))
         return false;
     plan.at_us = time_of(&plan, batch->as_of_us);
     carry_out(&plan, command, batch->as_of_us, out); /* decided: from here on only assignments */
@@ -618,12 +651,15 @@ static bool is_late(const struct batch *batch, int64_t until_us)
     return until_us != 0 && until_us < batch->as_of_us;
 }
 
-enum result decide_whether(const struct batch *batch, const struct request *request)
+enum result decide_whether(const struct batch *batch, const struct work *work)
 {
+    const struct request *request = work->request;
+
     if (is_late(batch, request->deadline_us) ||
         is_late(batch, request->command.conditions.not_after_us))
         return RESULT_EXPIRED;
-    return request->at_us > batch->now_us ? RESULT_OUT_OF_ORDER : RESULT_APPLIED;
+    if (request->at_us > batch->now_us) return RESULT_OUT_OF_ORDER;
+    return permission_may(batch, work) ? RESULT_APPLIED : RESULT_FORBIDDEN;
 }
 
 bool decide(struct batch *batch, const struct work *work, struct outcome *out)
@@ -631,7 +667,7 @@ bool decide(struct batch *batch, const struct work *work, struct outcome *out)
     const struct request *request = work->request;
     const struct command *command = &request->command;
 
-    *out = (struct outcome){.result = decide_whether(batch, request)};
+    *out = (struct outcome){.result = decide_whether(batch, work)};
     if (out->result != RESULT_APPLIED) return true;
     if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, work, out);
     if (command_changes(command->type)) return apply(batch, work, out);

@@ -11,7 +11,7 @@
 #include "ledger/ledger.h"
 
 /* Whether a request may be decided at all, whatever it is: RESULT_APPLIED when it may. */
-enum result decide_whether(const struct batch *batch, const struct request *request);
+enum result decide_whether(const struct batch *batch, const struct work *work);
 
 /* decide_whether, and what it asks for, which is no batch: that is ledger.c's. Fills out; accounts
  * and targets change only when the result is RESULT_APPLIED, and what they were before is put

@@ -310,7 +310,7 @@ static bool apply_batch(struct batch *batch, const struct keys *keys, struct wor
     parent->origin = ORIGIN_DECIDED;
     parent->outcome = (struct outcome){.result = RESULT_APPLIED};
     reply_to_outcome(batch, parent);
-    result = decide_whether(batch, parent->request);
+    result = decide_whether(batch, parent);
     if (result != RESULT_APPLIED) {
         refuse_batch(batch, parent, result);
         skip_legs(parent);
@@ -364,5 +364,7 @@ void ledger_forget(struct batch *batch)
     batch->accounts_count = 0;
     batch->targets = NULL;
     batch->targets_count = 0;
+    batch->usages = NULL;
+    batch->usages_count = 0;
     batch->undo = NULL;
 }

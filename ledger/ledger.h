@@ -13,6 +13,7 @@
 #define LEDGER_LEDGER_H
 
 #include "ledger/account.h"
+#include "ledger/policy.h"
 #include "protocol/reply.h"
 #include "protocol/request.h"
 
@@ -72,6 +73,10 @@ struct batch {
     int64_t as_of_us; /* when the work at hand is decided: now, or when what is imported happened */
     int32_t import;   /* the number of the import that this is a part of; 0: none */
     bool goes_on;     /* in the transaction that is open */
+    const struct policy *policy; /* NULL: off, everything is allowed */
+    struct usage *usages;        /* of daily limits that may count, as stored; sorted */
+    uint32_t usages_count;
+    int32_t usages_day; /* by the database's clock, from 2000-01-01 on */
     struct undo *undo;
     bool undoable; /* what is decided now may have to be undone */
 };

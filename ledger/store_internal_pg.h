@@ -7,6 +7,7 @@
 #include "base/array.h"
 #include "ledger/assets_pg.h"
 #include "ledger/met.h"
+#include "ledger/policy_pg.h"
 #include "ledger/store_pg.h"
 
 enum { STORE_PARAMS_MAX = 12, PLACE_SIZE = 6 };
@@ -21,6 +22,8 @@ struct store {
     uint32_t assets_count;
     char codes[ASSETS_MAX][ASSET_LENGTH_MAX];
     struct met met;
+    struct policy_cache policy;
+    uint64_t policy_at_us;     /* when it was looked at; 0: never on this connection */
     const struct batch *batch; /* the one that was loaded last, and */
     struct place *locked;      /* where its locked accounts are; in its arena */
 };
@@ -46,7 +49,12 @@ struct store_part {
 };
 
 extern const struct store_part store_part_assets, store_part_targets, store_part_keys,
-    store_part_users, store_part_transactions, store_part_past, store_part_pages;
+    store_part_users, store_part_transactions, store_part_past, store_part_pages, store_part_usages;
+
+/* Of store_save: what was used of daily limits. With none changed there is nothing to store. */
+MUST_CHECK bool store_usages_params(const struct batch *batch, struct param params[static 4],
+                                    uint64_t *changed, struct err *err);
+extern const struct statement store_update_usages;
 
 /* The account of a number, from its youngest row on: see store_load_pg.c. */
 #define ACCOUNT_NUMBERED(column)                                                                   \

@@ -9,6 +9,7 @@
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
+#include "ledger/permission.h"
 #include "ledger/store_internal_pg.h"
 
 #include <assert.h>
@@ -289,13 +290,14 @@ static const struct store_part part_clock = {
 
 /* --- the round trip --- */
 
-enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 12 };
+enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 13 };
 
 /* Locks before keys, and the time when it is no longer waited for. */
 static const struct store_part *const parts[PARTS_COUNT] = {
-    &store_part_assets,  &part_locked,      &part_system,      &part_queried,
-    &store_part_targets, &store_part_keys,  &store_part_users, &store_part_transactions,
-    &store_part_past,    &store_part_pages, &part_numbers,     &part_clock};
+    &store_part_assets,  &part_locked,      &part_system,       &part_queried,
+    &store_part_targets, &store_part_keys,  &store_part_users,  &store_part_transactions,
+    &store_part_past,    &store_part_pages, &store_part_usages, &part_numbers,
+    &part_clock};
 
 bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
                      enum array_type type, void (*add)(struct array *, const struct request *),
@@ -382,6 +384,8 @@ bool store_load(struct store *store, struct db *db, struct batch *batch, struct 
 
     batch->assets = store->assets;
     batch->assets_count = store->assets_count;
+    batch->policy = policy_cache_rules(&store->policy);
+    if (!permission_collect(batch, err)) return false;
     store->batch = batch;
     store->locked = arena_take(batch->arena, batch->accounts_count * sizeof *store->locked);
     if (store->locked == NULL) return store_too_large(err);

@@ -32,6 +32,8 @@ static const struct statement roll_up = {
 bool store_tune(struct store *store, struct db *db, struct err *err)
 {
     met_forget(&store->met); /* it may be another database, or one restored */
+    store->policy.known = false;
+    store->policy_at_us = 0;
     return db_run(
         db,
         "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off;"
@@ -43,12 +45,28 @@ bool store_tune(struct store *store, struct db *db, struct err *err)
 bool store_open(struct store **out, struct err *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out != NULL || err_set(err, ERR_FATAL, "could not open store: out of memory");
+    if (*out == NULL) return err_set(err, ERR_FATAL, "could not open store: out of memory");
+    if (policy_cache_open(&(*out)->policy, err)) return true;
+    store_close(*out);
+    *out = NULL;
+    return false;
 }
 
 void store_close(struct store *store)
 {
+    if (store != NULL) policy_cache_close(&store->policy);
     free(store);
+}
+
+bool store_look_at_policy(struct store *store, struct db *db, uint64_t monotonic_us,
+                          struct err *err)
+{
+    bool is_due = store->policy_at_us == 0 || monotonic_us - store->policy_at_us >= POLICY_LOOK_US;
+
+    if (!is_due) return true;
+    bool ok = policy_cache_read(&store->policy, db, err);
+    store->policy_at_us = ok ? monotonic_us : 0;
+    return ok;
 }
 
 struct param store_param(struct bytes binary)

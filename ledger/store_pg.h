@@ -27,6 +27,13 @@ void store_close(struct store *store); /* NULL is fine */
  * index scan inside. */
 MUST_CHECK bool store_tune(struct store *store, struct db *db, struct err *err);
 
+/* The rules of the policy, for store_load to hand to each batch; without it there are none, and
+ * everything is allowed. To be called before each batch: once a POLICY_LOOK_US it asks whether they
+ * have changed, so that no batch begins under rules which were changed longer ago. */
+enum { POLICY_LOOK_US = 500 * 1000 };
+MUST_CHECK bool store_look_at_policy(struct store *store, struct db *db, uint64_t monotonic_us,
+                                     struct err *err);
+
 /* Needs ledger_collect_targets before. Fills of each target what never changes. Not asked when
  * there is none. */
 MUST_CHECK bool store_resolve(struct store *store, struct db *db, struct batch *batch,
@@ -46,7 +53,7 @@ MUST_CHECK bool store_read(struct store *store, struct db *db, struct batch *bat
 /* What a queue of statements must report: the number of rows each one touches. */
 #define ANSWER_ANY UINT64_MAX /* not known beforehand */
 struct answers {
-    uint64_t rows[12];
+    uint64_t rows[16];
     uint32_t count;
 };
 MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batch *batch,

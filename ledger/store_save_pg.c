@@ -618,6 +618,18 @@ static bool save_journal(struct save *save, struct err *err)
            add_import(save, err) && send(save, &insert_journal, save->rows_count, err);
 }
 
+/* --- daily limits --- */
+
+static bool save_usages(struct save *save, struct err *err)
+{
+    uint64_t changed;
+
+    if (!store_usages_params(save->batch, save->params, &changed, err)) return false;
+    if (changed == 0) return true;
+    save->params_count = 4;
+    return send(save, &store_update_usages, changed, err);
+}
+
 bool store_save(struct store *store, struct db *db, const struct batch *batch,
                 struct answers *answers, struct err *err)
 {
@@ -629,5 +641,5 @@ bool store_save(struct store *store, struct db *db, const struct batch *batch,
     if (save.rows == NULL) return too_large(err);
     return save_users(&save, err) && save_opened(&save, err) && save_changed(&save, err) &&
            save_deltas(&save, err) && save_placed_holds(&save, err) &&
-           save_changed_holds(&save, err) && save_journal(&save, err);
+           save_changed_holds(&save, err) && save_usages(&save, err) && save_journal(&save, err);
 }

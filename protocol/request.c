@@ -45,6 +45,7 @@ static void read_properties(struct request *out, const uint8_t random[static TRA
     if (!encoding_parse(properties->content_type, &out->encoding)) out->encoding = ENCODING_MSGPACK;
     out->has_type = command_type_parse(properties->type, &out->command.type);
     if (is_storable(caller)) out->caller = caller;
+    if (is_storable(properties->user_id)) out->user_id = properties->user_id;
     out->has_key = key.length >= 1 && key.length <= KEY_LENGTH_MAX && is_storable(key);
     if (out->has_key) {
         out->key = key;
@@ -152,6 +153,8 @@ static bool decode_leg(struct codec *codec, struct arena *arena, struct request 
                             .has_type = true,
                             .has_key = true,
                             .caller = batch->caller,
+                            .user_id = batch->user_id,
+                            .is_own = batch->is_own,
                             .deadline_us = batch->deadline_us,
                             .at_us = batch->at_us};
     if (!command_decode_leg(codec, map, arena, &leg->command, &leg->key, problem))
@@ -214,7 +217,8 @@ void request_decode(struct codec *codec, const struct incoming *incoming,
                     const uint8_t random[static TRACE_RANDOM_SIZE], struct arena *arena,
                     struct request *out)
 {
-    *out = (struct request){.incoming = *incoming, .fault = RESULT_APPLIED};
+    *out = (struct request){
+        .incoming = *incoming, .is_own = incoming->is_own, .fault = RESULT_APPLIED};
     bool is_readable = properties_parse(incoming->properties, &out->properties);
     read_properties(out, random);
 

@@ -19,6 +19,7 @@ struct incoming { /* as it came from the broker */
     uint64_t body_size;
     bool oversized;
     bool redelivered;
+    bool is_own; /* no broker brought it: the ledger asks itself, and needs no permission */
 };
 
 struct request {
@@ -30,6 +31,8 @@ struct request {
     char problem[PROBLEM_SIZE]; /* the sentence for a fault */
     bool has_type;
     struct text caller, key; /* the namespace (app_id, else user_id, else empty) and the key */
+    struct text user_id;     /* checked by the broker; empty: none was given */
+    bool is_own;             /* as in incoming */
     bool has_key;            /* always, for a command that changes something */
     struct uuid key_digest;  /* of caller and key */
     struct uuid fingerprint; /* of the command */

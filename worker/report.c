@@ -6,11 +6,14 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "ledger/permission.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { LABELS_SIZE = 96, NO_TYPE = COMMANDS_COUNT };
+enum { LABELS_SIZE = 96, NO_TYPE = COMMANDS_COUNT, DENIALS = 2 };
+
+static const char *const DENIAL_REASONS[DENIALS] = {[false] = "no_rule", [true] = "limit"};
 
 static struct {
     enum report_level level;
@@ -18,6 +21,8 @@ static struct {
     struct metric *commands[COMMANDS_COUNT + 1][RESULTS_COUNT];
     struct metric *repeats, *dead_letters, *redelivered, *malformed_traces;
     struct metric *suspects;
+    char denial_labels[COMMANDS_COUNT][DENIALS][LABELS_SIZE];
+    struct metric *denials[COMMANDS_COUNT][DENIALS];
     struct metric *batch_seconds, *batches, *shards, *oldest;
     struct metric *transient[3];
     struct metric *lookups[3];
@@ -42,10 +47,24 @@ static void open_commands(void)
         }
 }
 
+static void open_denials(void)
+{
+    for (uint32_t type = 0; type < COMMANDS_COUNT; type++)
+        for (uint32_t reason = 0; reason < DENIALS; reason++) {
+            char *labels = state.denial_labels[type][reason];
+            (void)snprintf(labels, LABELS_SIZE, "type=\"%s\",reason=\"%s\"",
+                           command_word((enum command_type)type), DENIAL_REASONS[reason]);
+            state.denials[type][reason] = metric_register(
+                METRIC_COUNTER, "ledger_denials_total",
+                "Commands and queries that the policy forbade, by type and reason.", labels);
+        }
+}
+
 void report_open(enum report_level level)
 {
     state.level = level;
     open_commands();
+    open_denials();
     state.repeats = metric_register(METRIC_COUNTER, "ledger_repeats_total",
                                     "Commands whose key had been decided before.", NULL);
     state.dead_letters = metric_register(METRIC_COUNTER, "ledger_dead_letters_total",
@@ -108,6 +127,8 @@ static void log_command(const struct work *work)
         uuid_format(&reply->transaction, id);
         fields[count++] = (struct log_field){.name = "transaction", .text = text_of(id)};
     }
+    if (request->user_id.length > 0)
+        fields[count++] = (struct log_field){.name = "user_id", .text = request->user_id};
     if (request->incoming.routing_key.length > 0)
         fields[count++] =
             (struct log_field){.name = "routing_key", .text = request->incoming.routing_key};
@@ -116,6 +137,35 @@ static void log_command(const struct work *work)
     if (reply->replayed)
         fields[count++] = (struct log_field){.name = "replayed", .number = 1, .is_number = true};
     log_event(status == STATUS_FAILED ? LOG_WARN : LOG_INFO, "command", fields, count);
+}
+
+/* Logged whatever the level: somebody tried what he may not, or a rule is missing. */
+static void report_denial(const struct batch *batch, const struct work *work)
+{
+    const struct request *request = work->request;
+    bool over_limit = work->outcome.over_limit;
+    struct wish wish = permission_wish(batch, work);
+    char trace[UUID_HEX_SIZE];
+
+    metric_add(state.denials[wish.type][over_limit], 1);
+    uuid_format_hex(&request->trace.trace_id, trace);
+    const struct log_field fields[] = {
+        {.name = "user_id", .text = wish.caller},
+        {.name = "type", .text = text_of(command_word(wish.type))},
+        {.name = "account", .text = wish.accounts[0]},
+        {.name = "reason", .text = text_of(DENIAL_REASONS[over_limit])},
+        {.name = "app_id", .text = request->caller},
+        {.name = "idempotency_key", .text = request->key},
+        {.name = "trace_id", .text = text_of(trace)},
+    };
+    log_event(LOG_WARN, "denied", fields, sizeof fields / sizeof fields[0]);
+}
+
+/* What was decided now; of an atomic batch the leg that it was refused for. */
+static const struct work *denied(const struct work *work)
+{
+    if (work->origin != ORIGIN_DECIDED || work->outcome.result != RESULT_FORBIDDEN) return NULL;
+    return work->reply.has_failed_leg ? work + 1 + work->failed_leg : work;
 }
 
 void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_us)
@@ -128,6 +178,7 @@ void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_u
         const struct request *request = work->request;
         uint32_t type = request->has_type ? request->command.type : NO_TYPE;
         if (work->origin == ORIGIN_SKIPPED) continue;
+        if (denied(work) != NULL) report_denial(batch, denied(work));
         metric_add(state.commands[type][work->reply.result], 1);
         metric_observe(state.batch_seconds, seconds);
         if (work->reply.replayed) metric_add(state.repeats, 1);

@@ -28,7 +28,7 @@ static bool make_command(struct codec *codec, const struct uuid *hold, struct ar
                                             text_of(encoding_content_type(ENCODING_MSGPACK)),
                                         .type = text_of(command_word(command.type)),
                                         .message_id = text_of(key)};
-    *out = (struct incoming){0};
+    *out = (struct incoming){.is_own = true};
     if (!properties_write(&properties, arena, &out->properties) ||
         !command_encode(codec, &command, ENCODING_MSGPACK, arena, &out->body))
         return false;

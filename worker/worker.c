@@ -106,7 +106,8 @@ static bool io_resolve(void *context, struct batch *batch, struct err *err)
 static bool io_load(void *context, struct batch *batch, struct err *err)
 {
     struct worker *worker = context;
-    return store_load(worker->store, worker->db, batch, err);
+    return store_look_at_policy(worker->store, worker->db, clock_monotonic_us(), err) &&
+           store_load(worker->store, worker->db, batch, err);
 }
 
 static bool io_commit(void *context, const struct batch *batch, const struct outbox_row *rows,
