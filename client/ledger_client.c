@@ -105,6 +105,7 @@ static bool call_message(struct ledger_client *client, const struct ledger_call 
         .message_id = call->idempotency_key,
         .correlation_id = correlation_id,
         .app_id = text_of(client->options.app_id),
+        .user_id = text_of(client->options.user_id),
         .headers = headers};
 
     if (!call_check(call, err)) return false;

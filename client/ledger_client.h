@@ -14,9 +14,10 @@
 struct ledger_client;
 
 struct ledger_client_options {
-    const char *url;    /* amqp://user:password@host:port/vhost; kept: must outlive the client */
-    const char *prefix; /* of exchanges and queues; NULL: "ledger" */
-    const char *app_id; /* namespace of the idempotency keys; NULL: none */
+    const char *url;     /* amqp://user:password@host:port/vhost; kept: must outlive the client */
+    const char *prefix;  /* of exchanges and queues; NULL: "ledger" */
+    const char *app_id;  /* namespace of the idempotency keys; NULL: user_id, or none */
+    const char *user_id; /* the login's name, which the broker checks; NULL: not told */
     enum encoding encoding;
     uint32_t timeout_ms; /* connecting, and the broker's confirm; 0: 5000 */
 };

@@ -22,8 +22,7 @@ static bool type_of_verb(const char *verb, enum command_type *type)
     return command_type_parse(text_of(word), type);
 }
 
-static enum exit_code parse_amount(const struct options *options, const char *text,
-                                   struct amount *out)
+enum exit_code parse_amount(const struct options *options, const char *text, struct amount *out)
 {
     if (!amount_parse(text_of(text), out))
         return complain(EXIT_USAGE,
@@ -209,7 +208,10 @@ static enum exit_code send(const struct options *options, struct codec *codec,
                            const struct ledger_call *call)
 {
     struct ledger_client_options client_options = {
-        .url = options->amqp_url, .prefix = options->prefix, .app_id = options->app_id};
+        .url = options->amqp_url,
+        .prefix = options->prefix,
+        .app_id = options->app_id,
+        .user_id = options->user_id[0] != '\0' ? options->user_id : NULL};
     struct ledger_client *client;
     struct reply reply = {0};
     struct err err = {0};

@@ -253,7 +253,10 @@ enum exit_code run_statement(const struct options *options, const char *verb, ch
 {
     struct statement statement = {.options = options, .account = text_of(arguments[0])};
     struct ledger_client_options client_options = {
-        .url = options->amqp_url, .prefix = options->prefix, .app_id = options->app_id};
+        .url = options->amqp_url,
+        .prefix = options->prefix,
+        .app_id = options->app_id,
+        .user_id = options->user_id[0] != '\0' ? options->user_id : NULL};
     struct err err = {0};
     enum exit_code code = parse_time("--from", options->from, &statement.from_us);
 

@@ -20,7 +20,7 @@ enum { EXPECTED_MAX = 32, PUBLIC_KEYS_MAX = 16 };
 enum output { OUTPUT_TABLE, OUTPUT_JSON };
 
 struct options {
-    char amqp_url[512], database_url[512], prefix[33];
+    char amqp_url[512], database_url[512], prefix[33], user_id[256];
     enum output output;
     const char *format, *at, *rejects; /* import */
     const char *expected[EXPECTED_MAX];
@@ -28,7 +28,7 @@ struct options {
     uint32_t event_encoding;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
         *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
-        *as_of, *limit, *cursor, *order, *trace, *checkpoints;
+        *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note, *checkpoints;
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;
@@ -48,6 +48,12 @@ enum exit_code run_verify(const struct options *options, const char *verb, char 
 enum exit_code run_import_files(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_policy(const struct options *options, const char *verb, char **arguments);
+
+/* Of arguments and options. What is wrong is said. */
+enum exit_code parse_amount(const struct options *options, const char *text, struct amount *out);
+enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
+                            int64_t *out);
 
 /* For verbs that go to the database past the broker; its owner's login. */
 enum { ADMIN_ANSWER_MS = 10000 };

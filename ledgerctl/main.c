@@ -20,11 +20,13 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, verify and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, import, verify and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
+    {"LEDGER_USER_ID", SETTING_TEXT, options.user_id, sizeof options.user_id, "",
+     0, 0, NULL, false, "sent with commands, for the policy: the name of RabbitMQ's login; empty: none"},
 };
 
 static const struct verb {
@@ -54,6 +56,7 @@ static const struct verb {
     {"statement",       "ACCOUNT",            "opening balance, entries, closing balance; --from, --to", 1, 1, run_statement},
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
+    {"policy",          "list | allow | ...", "who may do what; policy help tells more",             1, 5, run_policy},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
     {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
@@ -122,6 +125,9 @@ static void help(void)
         "one\n"
         "  --checkpoints FILE   verify: checkpoint.created events that were kept, JSON, one a "
         "line\n"
+        "  --max-amount AMOUNT  policy allow: at most so much a command, with --asset\n"
+        "  --daily-limit AMOUNT policy allow: at most so much a caller and UTC day, with --asset\n"
+        "  --note TEXT          policy allow: why\n"
         "  --from-start         rebase: publish everything that the outbox holds again\n"
         "  --check              import: decide every line, tell what is refused, change nothing\n"
         "  --at TIME            import: when lines happened that do not say so (now)\n"
@@ -182,6 +188,9 @@ static const struct {
     {"at", &options.at},
     {"rejects", &options.rejects},
     {"checkpoints", &options.checkpoints},
+    {"max-amount", &options.max_amount},
+    {"daily-limit", &options.daily_limit},
+    {"note", &options.note},
 };
 static const struct {
     const char *name;
