@@ -24,36 +24,6 @@ static void reply_add_balance(struct reply *reply, const struct side *side)
                               .has_seq = account->kind == ACCOUNT_USER};
 }
 
-static const struct account_view *view_account(struct arena *arena, const struct account *account)
-{
-    struct account_view *view = arena_take(arena, sizeof *view);
-
-    assert(account != NULL);
-    if (view == NULL) return NULL; /* the reply then lacks it; a batch never comes near that size */
-    *view = (struct account_view){.account = account->id,
-                                  .user_id = account->user_id,
-                                  .asset = account->asset->code,
-                                  .kind = account->kind,
-                                  .scale = account->asset->scale,
-                                  .created_us = account->created_us,
-                                  .metadata = account->metadata,
-                                  .frozen = (enum direction)(account->state & DIRECTION_BOTH),
-                                  .closed = (account->state & STATE_CLOSED) != 0,
-                                  .floor = account->floor};
-    return view;
-}
-
-static const struct as_of_view *view_as_of(struct arena *arena, const struct work *work)
-{
-    const struct past *past = work->past;
-    struct as_of_view *view = past == NULL ? NULL : arena_take(arena, sizeof *view);
-
-    if (view == NULL) return NULL;
-    *view = (struct as_of_view){past->transaction, past->timestamp_us};
-    if (past->seq == 0) view->timestamp_us = work->outcome.credit.account->created_us;
-    return view;
-}
-
 static struct reply reply_begin(const struct batch *batch, const struct work *work,
                                 enum result result)
 {
@@ -85,12 +55,7 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
         if (is_told(&outcome->debit)) reply_add_balance(reply, &outcome->debit);
         if (is_told(&outcome->credit)) reply_add_balance(reply, &outcome->credit);
     }
-    if (type == COMMAND_GET_BALANCE) {
-        reply_add_balance(reply, &outcome->credit);
-        reply->as_of = view_as_of(batch->arena, work);
-    }
-    if (type == COMMAND_GET_ACCOUNT)
-        reply->account = view_account(batch->arena, outcome->credit.account);
+    if (type == COMMAND_GET_BALANCE) reply_add_balance(reply, &outcome->credit);
     reply->user = work->user;
     reply->details = work->transaction;
     reply->history = work->history;
@@ -152,6 +117,49 @@ bool ledger_is_kept(const struct work *work)
     return command_changes(command->type) && !command->dry_run && work->request->has_key;
 }
 
+static bool show_account(const struct batch *batch, struct work *work)
+{
+    const struct account *account = work->outcome.credit.account;
+    struct account_view *view = arena_take(batch->arena, sizeof *view);
+
+    if (view == NULL) return false;
+    *view = (struct account_view){.account = account->id,
+                                  .user_id = account->user_id,
+                                  .asset = account->asset->code,
+                                  .kind = account->kind,
+                                  .scale = account->asset->scale,
+                                  .created_us = account->created_us,
+                                  .metadata = account->metadata,
+                                  .frozen = (enum direction)(account->state & DIRECTION_BOTH),
+                                  .closed = (account->state & STATE_CLOSED) != 0,
+                                  .floor = account->floor};
+    work->reply.account = view;
+    return true;
+}
+
+static bool show_as_of(const struct batch *batch, struct work *work)
+{
+    const struct past *past = work->past;
+    struct as_of_view *view = arena_take(batch->arena, sizeof *view);
+
+    if (view == NULL) return false;
+    *view = (struct as_of_view){past->transaction, past->timestamp_us};
+    if (past->seq == 0) view->timestamp_us = work->outcome.credit.account->created_us;
+    work->reply.as_of = view;
+    return true;
+}
+
+/* What a query found that its reply only points to. */
+static bool show_found(const struct batch *batch, struct work *work)
+{
+    enum command_type type = work->request->command.type;
+
+    if (work->outcome.result != RESULT_APPLIED) return true;
+    if (type == COMMAND_GET_ACCOUNT) return show_account(batch, work);
+    if (type == COMMAND_GET_BALANCE && work->past != NULL) return show_as_of(batch, work);
+    return true;
+}
+
 /* What is not kept sees what was decided before it, and leaves no trace. */
 static bool apply_unkept(struct batch *batch, struct work *work)
 {
@@ -164,7 +172,7 @@ static bool apply_unkept(struct batch *batch, struct work *work)
     work->origin = ORIGIN_DECIDED;
     reply_to_outcome(batch, work);
     decide_undo(batch, mark);
-    return true;
+    return show_found(batch, work);
 }
 
 /* What was decided under this key before: in this batch, or stored. False: nothing was. */
