@@ -308,8 +308,8 @@ static enum result plan_reverse(const struct batch *batch, const struct command 
     if (command->has_amount && command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
     if (!target->exists) return RESULT_TRANSACTION_NOT_FOUND;
     if (!is_movement(target->type)) return RESULT_NOT_REVERSIBLE;
-    plan->debit = target->credit.length > 0 ? open_one(batch, target->credit) : NULL;
-    plan->credit = target->debit.length > 0 ? open_one(batch, target->debit) : NULL;
+    plan->debit = open_one(batch, target->credit); /* NULL: a world, whose id is empty here */
+    plan->credit = open_one(batch, target->debit);
     assert(plan->debit != NULL || plan->credit != NULL);
     plan->target = target;
     plan->subject = plan->debit; /* NULL: the world */
@@ -336,9 +336,12 @@ static enum result plan_state(const struct batch *batch, const struct command *c
     if (plan->credit == NULL) return RESULT_ACCOUNT_NOT_FOUND;
     plan->subject = plan->credit;
     plan->asset = plan->credit->asset;
-    if (command->type == COMMAND_FREEZE_ACCOUNT) plan->state_set = directions;
-    if (command->type == COMMAND_UNFREEZE_ACCOUNT) plan->state_cleared = directions;
-    if (command->type == COMMAND_CLOSE_ACCOUNT) plan->state_set = STATE_CLOSED;
+    if (command->type == COMMAND_CLOSE_ACCOUNT)
+        plan->state_set = STATE_CLOSED;
+    else if (command->type == COMMAND_FREEZE_ACCOUNT)
+        plan->state_set = directions;
+    else
+        plan->state_cleared = directions;
     return RESULT_APPLIED;
 }
 

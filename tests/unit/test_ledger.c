@@ -146,6 +146,8 @@ static const struct open_row {
 } OPENINGS[] = {
     {"deadline first",       "world:XXX", "XXX", 1, RESULT_EXPIRED},
     {"then a reserved id",   "world:XXX", "XXX", 0, RESULT_ACCOUNT_RESERVED},
+    {"the prefix alone",     "world:", "XXX", 0, RESULT_ACCOUNT_RESERVED},
+    {"and one byte more",    "world:X", "XXX", 0, RESULT_ACCOUNT_RESERVED},
     {"even one that exists", "world:EUR", "EUR", 0, RESULT_ACCOUNT_RESERVED},
     {"then no such asset",   "alice", "XXX", 0, RESULT_ASSET_NOT_FOUND},
     {"then an open account", "alice", "EUR", 0, RESULT_ACCOUNT_EXISTS},
