@@ -28,7 +28,8 @@ struct options {
     uint32_t event_encoding;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
         *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
-        *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note, *checkpoints;
+        *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note, *checkpoints,
+        *account;
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;
@@ -46,6 +47,8 @@ enum exit_code run_command(const struct options *options, const char *verb, char
 enum exit_code run_migrate(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_verify(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_import_files(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_proof(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_check_proof(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_policy(const struct options *options, const char *verb, char **arguments);

@@ -59,6 +59,8 @@ static const struct verb {
     {"policy",          "list | allow | ...", "who may do what; policy help tells more",             1, 5, run_policy},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
     {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
+    {"proof",           "TRANSACTION",        "that it is in what the notary signed, as JSON; --account", 1, 1, run_proof},
+    {"check-proof",     "FILE",               "checks one, without any server; needs --public-key",  1, 1, run_check_proof},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */
@@ -123,6 +125,8 @@ static void help(void)
         "  --jobs N             verify: connections that work side by side (one a core)\n"
         "  --public-key FILE    verify, check-proof: of the notary, in PEM; again for each old "
         "one\n"
+        "  --account ID         proof: as an entry of this account (the debited one, else the "
+        "other)\n"
         "  --checkpoints FILE   verify: checkpoint.created events that were kept, JSON, one a "
         "line\n"
         "  --max-amount AMOUNT  policy allow: at most so much a command, with --asset\n"
@@ -191,6 +195,7 @@ static const struct {
     {"max-amount", &options.max_amount},
     {"daily-limit", &options.daily_limit},
     {"note", &options.note},
+    {"account", &options.account},
 };
 static const struct {
     const char *name;
