@@ -58,8 +58,12 @@ static bool make_request(struct fill *fill, const struct line *line, struct requ
                         &out->command, problem))
         return false;
     out->fingerprint = command_fingerprint(&out->command);
-    return !out->command.dry_run ||
-           problem_set(problem, PROBLEM_SIZE, "dry_run: what is imported is meant; see --check");
+    if (out->command.dry_run)
+        return problem_set(problem, PROBLEM_SIZE,
+                           "dry_run: what is imported is meant; see --check");
+    return out->command.conditions.not_before_us == 0 ||
+           problem_set(problem, PROBLEM_SIZE,
+                       "not_before: what is still to happen is for a caller to send");
 }
 
 static void make_work(struct fill *fill, uint32_t at, bool is_leg)

@@ -42,7 +42,11 @@ struct import {
     uint64_t told_up_to; /* position: refused lines before it were told */
     uint32_t batches;
     bool stopped;
-    struct fill fill;
+    struct fill fills[2];
+    struct fill *fill; /* the batch at hand ... */
+    struct fill *next; /* ... and the one after it, once it is read */
+    bool is_ahead, ahead_ok;
+    struct err ahead_err;
     struct outbox_row rows[OUTBOX_ROWS_MAX];
 };
 
@@ -103,21 +107,26 @@ static bool find_progress(struct import *import, struct err *err)
            source_seek(&import->source, import->progress.position, import->progress.line, err);
 }
 
-static bool open_fill(struct import *import, struct err *err)
+static bool open_fills(struct import *import, struct err *err)
 {
     const struct import_options *options = import->options;
     struct properties properties = {.trace_id = options->trace_id};
     uint8_t random[TRACE_RANDOM_SIZE];
-    struct fill *fill = &import->fill;
 
     random_bytes(random, sizeof random);
-    fill->source = &import->source;
-    fill->codec = import->codec;
-    fill->name = options->name;
-    fill->caller = options->caller;
-    fill->trace = trace_begin(&properties, random);
-    fill->at_us = options->at_us;
-    return arena_open(&fill->arena, FILL_ARENA_SIZE, err);
+    import->fill = &import->fills[0];
+    import->next = &import->fills[1];
+    for (int i = 0; i < 2; i++) {
+        struct fill *fill = &import->fills[i];
+        fill->source = &import->source;
+        fill->codec = import->codec;
+        fill->name = options->name;
+        fill->caller = options->caller;
+        fill->trace = trace_begin(&properties, random);
+        fill->at_us = options->at_us;
+        if (!arena_open(&fill->arena, FILL_ARENA_SIZE, err)) return false;
+    }
+    return true;
 }
 
 static bool tune(struct import *import, struct err *err)
@@ -138,7 +147,7 @@ bool import_open(struct import **out, const struct import_options *options, stru
     import->db = db;
     import->backoff = (struct backoff){.first_ms = 20, .most_ms = 2000};
     return names_make(&import->names, options->prefix, 1, err) && codec_open(&import->codec, err) &&
-           store_open(&import->store, err) && open_fill(import, err) &&
+           store_open(&import->store, err) && open_fills(import, err) &&
            source_open(&import->source, options->path, options->format, err) && tune(import, err) &&
            lock_name(import, err) && find_progress(import, err);
 }
@@ -147,7 +156,7 @@ void import_close(struct import *import)
 {
     if (import == NULL) return;
     source_close(&import->source);
-    arena_close(&import->fill.arena);
+    for (int i = 0; i < 2; i++) arena_close(&import->fills[i].arena);
     store_close(import->store);
     codec_close(import->codec);
     free(import);
@@ -202,8 +211,8 @@ static bool tell_refused(struct import *import, const struct fill_line *line, st
 static bool tell_all_refused(struct import *import, uint32_t from, uint32_t count, struct err *err)
 {
     for (uint32_t i = from; i < from + count; i++)
-        if (is_refused(&import->fill.lines[i]) &&
-            !tell_refused(import, &import->fill.lines[i], err))
+        if (is_refused(&import->fill->lines[i]) &&
+            !tell_refused(import, &import->fill->lines[i], err))
             return false;
     return true;
 }
@@ -212,7 +221,7 @@ static bool tell_all_refused(struct import *import, uint32_t from, uint32_t coun
 
 static struct batch batch_of(struct import *import, uint32_t from, uint32_t count)
 {
-    struct fill *fill = &import->fill;
+    struct fill *fill = import->fill;
     const struct fill_line *first = &fill->lines[from], *last = first + count - 1;
 
     return (struct batch){.arena = &fill->arena,
@@ -225,13 +234,13 @@ static struct batch batch_of(struct import *import, uint32_t from, uint32_t coun
 static void leave_out(struct import *import, const struct fill_line *line)
 {
     for (uint32_t i = 0; i < line->works; i++)
-        import->fill.works[line->works_at + i].origin = ORIGIN_SKIPPED;
+        import->fill->works[line->works_at + i].origin = ORIGIN_SKIPPED;
 }
 
 /* What became of a line is what became of its first work. */
 static void judge(struct import *import, struct fill_line *line)
 {
-    const struct work *work = &import->fill.works[line->works_at];
+    const struct work *work = &import->fill->works[line->works_at];
 
     if (line->problem != NULL) return;
     line->result = work->reply.result;
@@ -246,26 +255,26 @@ static uint32_t first_refused(const struct import *import, uint32_t from, uint32
 {
     uint32_t i = from;
 
-    while (i < from + count && !is_refused(&import->fill.lines[i])) i++;
+    while (i < from + count && !is_refused(&import->fill->lines[i])) i++;
     return i;
 }
 
 static bool decide_lines(struct import *import, struct batch *batch, uint32_t from, uint32_t count,
                          struct err *err)
 {
-    import->fill.arena.used = import->fill.decoded;
+    import->fill->arena.used = import->fill->decoded;
     ledger_forget(batch);
     for (uint32_t i = from; i < from + count; i++)
-        if (import->fill.lines[i].problem != NULL) leave_out(import, &import->fill.lines[i]);
+        if (import->fill->lines[i].problem != NULL) leave_out(import, &import->fill->lines[i]);
     if (!store_read(import->store, import->db, batch, err) || !ledger_apply(batch, err))
         return false;
-    for (uint32_t i = from; i < from + count; i++) judge(import, &import->fill.lines[i]);
+    for (uint32_t i = from; i < from + count; i++) judge(import, &import->fill->lines[i]);
     return true;
 }
 
 static struct progress progress_after(const struct import *import, uint32_t from, uint32_t count)
 {
-    const struct fill_line *lines = import->fill.lines;
+    const struct fill_line *lines = import->fill->lines;
     const struct source_line *last = &lines[from + count - 1].source;
     struct progress progress = import->progress;
 
@@ -282,6 +291,21 @@ static struct progress progress_after(const struct import *import, uint32_t from
     return progress;
 }
 
+static void read_ahead(struct import *import)
+{
+    if (import->is_ahead || import->fill->at_end) return;
+    import->ahead_ok = fill_lines(import->next, &import->ahead_err);
+    import->is_ahead = true;
+}
+
+/* While the server stores this batch the next one is read. */
+static bool commit(struct import *import, const struct answers *answers, struct err *err)
+{
+    if (!store_commit_send(import->db, err)) return false;
+    read_ahead(import);
+    return store_commit_read(import->db, answers, err);
+}
+
 static bool store_lines(struct import *import, const struct batch *batch, uint32_t from,
                         uint32_t count, struct err *err)
 {
@@ -291,15 +315,15 @@ static bool store_lines(struct import *import, const struct batch *batch, uint32
     uint32_t rows = 0;
 
     if (!store_save(import->store, import->db, batch, &answers, err) ||
-        !progress_advance(import->db, &import->progress, &after, &import->fill.arena, &answers,
+        !progress_advance(import->db, &import->progress, &after, &import->fill->arena, &answers,
                           err))
         return false;
     if (import->options->events &&
         (!compose_rows(batch, &compose, import->codec, import->rows, &rows, err) ||
-         !outbox_append(import->db, import->rows, rows, &import->fill.arena, &answers, err)))
+         !outbox_append(import->db, import->rows, rows, &import->fill->arena, &answers, err)))
         return false;
     bool ok = import->options->check ? store_flush(import->db, &answers, err)
-                                     : store_commit(import->db, &answers, err);
+                                     : commit(import, &answers, err);
     if (ok) import->progress = after;
     return ok;
 }
@@ -341,7 +365,7 @@ static bool run(struct import *import, uint32_t from, uint32_t count, struct err
 
 static bool stop_at(struct import *import, uint32_t from, uint32_t at, struct err *err)
 {
-    struct fill_line line = import->fill.lines[at]; /* running the others writes on the table */
+    struct fill_line line = import->fill->lines[at]; /* running the others writes on the table */
 
     query_abandon(import->db);
     if (!run(import, from, at - from, err)) return false;
@@ -361,8 +385,8 @@ static bool run(struct import *import, uint32_t from, uint32_t count, struct err
     if (count > 1)
         return run(import, from, count / 2, err) &&
                run(import, from + count / 2, count - count / 2, err);
-    if (import->fill.lines[from].problem != NULL) return false;
-    import->fill.lines[from].problem = fill_keep(&import->fill, err->text);
+    if (import->fill->lines[from].problem != NULL) return false;
+    import->fill->lines[from].problem = fill_keep(import->fill, err->text);
     return run(import, from, 1, err);
 }
 
@@ -373,20 +397,31 @@ static bool roll_up(struct import *import, struct err *err)
     return import->options->check || store_roll_up(import->db, ROLL_UP_MOST, &rolled, err);
 }
 
+static bool next_batch(struct import *import, struct err *err)
+{
+    struct fill *done = import->fill;
+
+    read_ahead(import);
+    import->is_ahead = false;
+    import->fill = import->next;
+    import->next = done;
+    if (!import->ahead_ok) *err = import->ahead_err;
+    return import->ahead_ok;
+}
+
 bool import_run(struct import *import, bool *stopped, struct err *err)
 {
-    struct fill *fill = &import->fill;
-
     *stopped = false;
     if (import->progress.ended) return true;
     do {
         if (stop_requested())
             return err_set(err, ERR_RETRY, "stopped at %s:%" PRIu64 "; run it again to go on",
                            import->options->path, import->progress.line);
-        if (!fill_lines(fill, err) || !run(import, 0, fill->lines_count, err)) return false;
+        if (!next_batch(import, err) || !run(import, 0, import->fill->lines_count, err))
+            return false;
         *stopped = import->stopped;
         import->options->moved(import->options->context, &import->progress);
         if (++import->batches % ROLL_UP_EVERY == 0 && !roll_up(import, err)) return false;
-    } while (!*stopped && !fill->at_end);
+    } while (!*stopped && !import->fill->at_end);
     return roll_up(import, err) && (*stopped || progress_end(import->db, &import->progress, err));
 }

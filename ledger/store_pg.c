@@ -168,10 +168,19 @@ static bool check_answers(struct db *db, const struct answers *answers, struct e
     return true;
 }
 
+bool store_commit_send(struct db *db, struct err *err)
+{
+    return query_send(db, &commit, NULL, 0, err) && query_sync(db, err);
+}
+
+bool store_commit_read(struct db *db, const struct answers *answers, struct err *err)
+{
+    return check_answers(db, answers, err) && query_done_rows(db, NULL, err) && query_done(db, err);
+}
+
 bool store_commit(struct db *db, const struct answers *answers, struct err *err)
 {
-    return query_send(db, &commit, NULL, 0, err) && query_sync(db, err) &&
-           check_answers(db, answers, err) && query_done_rows(db, NULL, err) && query_done(db, err);
+    return store_commit_send(db, err) && store_commit_read(db, answers, err);
 }
 
 bool store_flush(struct db *db, const struct answers *answers, struct err *err)

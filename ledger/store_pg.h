@@ -61,6 +61,9 @@ MUST_CHECK bool store_save(struct store *store, struct db *db, const struct batc
 /* An answer with another number of rows is ERR_FATAL: somebody else wrote what was locked. */
 MUST_CHECK bool store_commit(struct db *db, const struct answers *answers, struct err *err);
 
+/* The same in two: what the server is at in between costs no time of its own. */
+MUST_CHECK bool store_commit_send(struct db *db, struct err *err);
+MUST_CHECK bool store_commit_read(struct db *db, const struct answers *answers, struct err *err);
 /* The same without the commit: what is open goes on. */
 MUST_CHECK bool store_flush(struct db *db, const struct answers *answers, struct err *err);
 
