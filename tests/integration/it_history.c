@@ -580,6 +580,14 @@ static void a_late_page_costs_what_the_first_does(void **state)
     struct measured others = measure_page("reversals, late", page_behind(rare, 2001), "NULL", 2000);
     assert_within_two(some, others);
     assert_in_range(first.buffers, 1, 6 * PAGE); /* each entry, and its counterparty */
+    /* None in a thousand: the page is empty, and there is more. */
+    const struct page none = {.kind = command_number(COMMAND_HOLD)};
+    const struct reply *empty = run_one(bench, NULL, list("big", none));
+    assert_int_equal(empty->history->count, 0);
+    assert_false(uuid_is_zero(&empty->history->cursor));
+    empty = run_one(bench, NULL, list("big", page_behind(none, 1001)));
+    assert_int_equal(empty->history->count, 0);
+    assert_true(uuid_is_zero(&empty->history->cursor));
     /* A time is found by halving: some 17 steps, each through two indexes, for 100,000 entries. */
     struct page late = {.limit = PAGE, .ascending = true};
     const struct reply *reply = run_one(bench, NULL, list("big", page_behind(up, count / 3 - 1)));
