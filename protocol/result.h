@@ -20,7 +20,7 @@ enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
     X(EXPIRED,                 REJECTED, 408, "expired",                     "the command arrived past its deadline") \
     X(OUT_OF_ORDER,            REJECTED, 400, "out_of_order",                "what is imported may not be of the future, nor before the account's last entry") \
     X(FORBIDDEN,               REJECTED, 403, "forbidden",                   "the caller may not do this") \
-    X(INVALID_AMOUNT,          REJECTED, 400, "invalid_amount",              "the amount must be positive and fit the asset's scale") \
+    X(INVALID_AMOUNT,          REJECTED, 400, "invalid_amount",              "the amount must be positive (a floor at most 0) and fit the asset's scale") \
     X(SAME_ACCOUNT,            REJECTED, 400, "same_account",                "both sides are the same account") \
     X(ACCOUNT_RESERVED,        REJECTED, 400, "account_reserved",            "account ids that begin with world: belong to the ledger") \
     X(ASSET_NOT_FOUND,         REJECTED, 404, "asset_not_found",             "no such asset is registered") \
@@ -37,7 +37,7 @@ enum status { STATUS_APPLIED, STATUS_REJECTED, STATUS_CONFLICT, STATUS_FAILED };
     X(HOLD_NOT_DUE,            REJECTED, 400, "hold_not_due",                "the hold has not expired yet") \
     X(ALREADY_REVERSED,        REJECTED, 400, "already_reversed",            "the transaction was reversed before") \
     X(AMOUNT_TOO_LARGE,        REJECTED, 400, "amount_too_large",            "the amount is more than what is held, or than the transaction moved") \
-    X(SYSTEM_ACCOUNT,          REJECTED, 400, "system_account",              "accounts of kind system have no holds, no sequence and no state") \
+    X(SYSTEM_ACCOUNT,          REJECTED, 400, "system_account",              "accounts of kind system have no holds, no sequence, no state and no floor") \
     X(ACCOUNT_CLOSED,          REJECTED, 400, "account_closed",              "the account is closed") \
     X(ACCOUNT_FROZEN,          REJECTED, 400, "account_frozen",              "the account is frozen in this direction") \
     X(SEQ_MISMATCH,            REJECTED, 412, "seq_mismatch",                "the account's sequence number is not the one expected") \

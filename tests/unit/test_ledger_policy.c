@@ -109,6 +109,8 @@ static const struct row {
 
     {"a balance",                 "shop", NONE, {.type = COMMAND_GET_BALANCE, .account = T("s1")}, RESULT_APPLIED},
     {"another's balance",         "shop", NONE, {.type = COMMAND_GET_BALANCE, .account = T("other")}, RESULT_FORBIDDEN},
+    {"one's history",             "shop", NONE, {.type = COMMAND_LIST_TRANSACTIONS, .account = T("s1")}, RESULT_APPLIED},
+    {"another's history",         "shop", NONE, {.type = COMMAND_LIST_TRANSACTIONS, .account = T("other")}, RESULT_FORBIDDEN},
     {"an account that is none",   "shop", NONE, {.type = COMMAND_GET_ACCOUNT, .account = T("s0")}, RESULT_ACCOUNT_NOT_FOUND},
     {"another's account, none",   "shop", NONE, {.type = COMMAND_GET_ACCOUNT, .account = T("x0")}, RESULT_FORBIDDEN},
     {"a user is no account",      "shop", NONE, {.type = COMMAND_GET_USER, .user_id = T("s1")}, RESULT_FORBIDDEN},
