@@ -36,10 +36,12 @@ struct account {
 };
 
 /* What a command is about: a hold to be captured, released or expired, a transaction to be
- * reversed. Each is settled once, by the first that succeeds. */
+ * reversed, a scheduled command to be cancelled or executed. Each is settled once, by the first
+ * that succeeds (or, of executions, that is decided). */
 struct target {
     struct uuid id;
-    bool exists; /* it was applied; its type, accounts and amount never change */
+    bool exists;    /* it was applied, or scheduled; what it is never changes */
+    bool scheduled; /* so it has a type, and no accounts or amount */
     enum command_type type;
     struct text debit, credit; /* account ids; empty: none, or an asset's world */
     int64_t amount;

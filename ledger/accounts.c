@@ -12,6 +12,8 @@ static bool too_large(struct err *err)
     return err_set(err, ERR_REJECT, "could not collect accounts: batch too large");
 }
 
+enum { WORK_TARGETS_MAX = 2 };
+
 /* --- targets ----------------------------------------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
@@ -20,24 +22,34 @@ static int compare_ids(const void *a, const void *b)
 }
 _Static_assert(offsetof(struct target, id) == 0, "so that an id is compared with a target");
 
+/* Of a work that is still to be decided. */
+static uint32_t target_ids_of(const struct work *work,
+                              const struct uuid *ids[static WORK_TARGETS_MAX])
+{
+    const struct request *request = work->request;
+    uint32_t count = 0;
+
+    if (work->origin != ORIGIN_NONE) return 0;
+    if (command_has_target(request->command.type)) ids[count++] = &request->command.transaction;
+    if (!uuid_is_zero(&request->scheduled)) ids[count++] = &request->scheduled;
+    return count;
+}
+
 bool ledger_collect_targets(struct batch *batch, struct err *err)
 {
+    const struct uuid *ids[WORK_TARGETS_MAX];
     uint32_t count = 0, unique = 0;
 
-    for (uint32_t i = 0; i < batch->works_count; i++)
-        count += batch->works[i].origin == ORIGIN_NONE &&
-                 command_has_target(batch->works[i].request->command.type);
+    for (uint32_t i = 0; i < batch->works_count; i++) count += target_ids_of(&batch->works[i], ids);
     batch->targets = NULL;
     batch->targets_count = 0;
     if (count == 0) return true;
     struct target *targets = arena_take(batch->arena, sizeof *targets * count);
     if (targets == NULL) return too_large(err);
     count = 0;
-    for (uint32_t i = 0; i < batch->works_count; i++) {
-        const struct command *command = &batch->works[i].request->command;
-        if (batch->works[i].origin == ORIGIN_NONE && command_has_target(command->type))
-            targets[count++] = (struct target){.id = command->transaction};
-    }
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        for (uint32_t n = target_ids_of(&batch->works[i], ids); n > 0; n--)
+            targets[count++] = (struct target){.id = *ids[n - 1]};
     qsort(targets, count, sizeof *targets, compare_ids);
     for (uint32_t i = 0; i < count; i++)
         if (i == 0 || uuid_compare(&targets[i].id, &targets[unique - 1].id) != 0)

@@ -47,7 +47,8 @@ enum chain_kind { CHAIN_TEXT, CHAIN_NUMBER, CHAIN_UUID, CHAIN_BOOL, CHAIN_BYTES 
     X(FINGERPRINT,  20, "fingerprint",     UUID) \
     X(METADATA,     21, "metadata",        BYTES)  /* canonical msgpack */ \
     X(FLOOR,        22, "floor",           NUMBER) /* that was set */ \
-    X(IMPORT,       23, "import",          NUMBER) /* the number of the import it came with */
+    X(IMPORT,       23, "import",          NUMBER) /* the number of the import it came with */ \
+    X(SCHEDULED,    24, "scheduled",       UUID)   /* that this is the execution of */
 /* clang-format on */
 
 enum chain_field {

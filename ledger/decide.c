@@ -13,6 +13,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { AHEAD_SECONDS_MAX = 316224000 }; /* ten years, as of a hold */
+
 /* What is to happen, if nothing speaks against it. */
 struct plan {
     /* Both where money moves (NULL: the world of the asset); else one, see struct outcome. */
@@ -168,6 +170,26 @@ static bool open_account(struct batch *batch, const struct work *work, struct ou
     return true;
 }
 
+/* --- cancelling what was scheduled -------------------------------------------------------- */
+
+static bool cancel(struct batch *batch, const struct command *command, struct outcome *out)
+{
+    struct target *target = ledger_target(batch, &command->transaction);
+
+    assert(target != NULL);
+    out->result = RESULT_APPLIED;
+    if (target->settled)
+        out->result = target->settled_by == COMMAND_CANCEL ? RESULT_ALREADY_CANCELLED
+                                                           : RESULT_ALREADY_EXECUTED;
+    if (!target->scheduled) out->result = RESULT_NOT_SCHEDULED;
+    if (!target->exists) out->result = RESULT_TRANSACTION_NOT_FOUND;
+    if (out->result != RESULT_APPLIED) return true;
+    if (!note(batch, NULL, target)) return false;
+    target->settled = true;
+    target->settled_by = COMMAND_CANCEL;
+    return true;
+}
+
 /* --- plans ------------------------------------------------------------------------------- */
 
 /* Deposit, withdraw, transfer. */
@@ -237,7 +259,8 @@ static enum result find_hold(const struct batch *batch, const struct command *co
     struct target *hold = ledger_target(batch, &command->transaction);
 
     assert(hold != NULL);
-    if (!hold->exists || hold->type != COMMAND_HOLD) return RESULT_HOLD_NOT_FOUND;
+    if (!hold->exists || hold->scheduled || hold->type != COMMAND_HOLD)
+        return RESULT_HOLD_NOT_FOUND;
     *account = open_one(batch, hold->debit);
     assert(*account != NULL); /* by ledger_collect; accounts are never removed */
     plan->target = hold;
@@ -307,7 +330,7 @@ static enum result plan_reverse(const struct batch *batch, const struct command 
     assert(target != NULL);
     if (command->has_amount && command->amount.value <= 0) return RESULT_INVALID_AMOUNT;
     if (!target->exists) return RESULT_TRANSACTION_NOT_FOUND;
-    if (!is_movement(target->type)) return RESULT_NOT_REVERSIBLE;
+    if (target->scheduled || !is_movement(target->type)) return RESULT_NOT_REVERSIBLE;
     plan->debit = open_one(batch, target->credit); /* NULL: a world, whose id is empty here */
     plan->credit = open_one(batch, target->debit);
     assert(plan->debit != NULL || plan->credit != NULL);
@@ -385,6 +408,7 @@ static enum result make_plan(const struct batch *batch, const struct command *co
         return plan_floor(batch, command, plan);
     case COMMAND_OPEN_ACCOUNT:
     case COMMAND_BATCH:
+    case COMMAND_CANCEL:
     case COMMAND_GET_USER:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
@@ -657,12 +681,17 @@ static bool is_late(const struct batch *batch, int64_t until_us)
 enum result decide_whether(const struct batch *batch, const struct work *work)
 {
     const struct request *request = work->request;
+    const struct command *command = &request->command;
+    int64_t from_us = command->conditions.not_before_us;
 
-    if (is_late(batch, request->deadline_us) ||
-        is_late(batch, request->command.conditions.not_after_us))
+    if (is_late(batch, request->deadline_us) || is_late(batch, command->conditions.not_after_us))
         return RESULT_EXPIRED;
     if (request->at_us > batch->now_us) return RESULT_OUT_OF_ORDER;
-    return permission_may(batch, work) ? RESULT_APPLIED : RESULT_FORBIDDEN;
+    if (!permission_may(batch, work)) return RESULT_FORBIDDEN;
+    if (from_us > batch->now_us + AHEAD_SECONDS_MAX * INT64_C(1000000)) return RESULT_TOO_FAR_AHEAD;
+    /* What is only to be tried out is tried out now. */
+    if (from_us > batch->now_us && !command->dry_run) return RESULT_SCHEDULED;
+    return RESULT_APPLIED;
 }
 
 bool decide(struct batch *batch, const struct work *work, struct outcome *out)
@@ -673,6 +702,7 @@ bool decide(struct batch *batch, const struct work *work, struct outcome *out)
     *out = (struct outcome){.result = decide_whether(batch, work)};
     if (out->result != RESULT_APPLIED) return true;
     if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, work, out);
+    if (command->type == COMMAND_CANCEL) return cancel(batch, command, out);
     if (command_changes(command->type)) return apply(batch, work, out);
     out->result = look_up(batch, work, out);
     return true;

@@ -10,7 +10,8 @@
 
 #include "ledger/ledger.h"
 
-/* Whether a request may be decided at all, whatever it is: RESULT_APPLIED when it may. */
+/* Whether a request may be decided at all, whatever it is: RESULT_APPLIED when it may. Too early is
+ * RESULT_SCHEDULED: it is to be kept until its time. */
 enum result decide_whether(const struct batch *batch, const struct work *work);
 
 /* decide_whether, and what it asks for, which is no batch: that is ledger.c's. Fills out; accounts

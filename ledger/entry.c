@@ -72,6 +72,8 @@ static void add_request(struct chain_entry *entry, const struct request *request
     fields[CHAIN_KEY] = chain_text(request->key);
     fields[CHAIN_FINGERPRINT] = uuid_bytes(&request->fingerprint);
     fields[CHAIN_METADATA] = bytes_or_null(command->metadata);
+    if (!uuid_is_zero(&request->scheduled))
+        fields[CHAIN_SCHEDULED] = uuid_bytes(&request->scheduled);
 }
 
 static void add_outcome(struct chain_entry *entry, struct scratch *scratch,

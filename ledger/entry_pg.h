@@ -10,7 +10,7 @@
 
 #define ENTRY_FIELDS                                                                               \
     "id, created_at, command, amount, refers, settles, batch, leg::int8, trace_id, caller, key,"   \
-    " fingerprint, metadata, floor, import::int8"
+    " fingerprint, metadata, floor, import::int8, scheduled"
 
 /* One side of the applied rows of the journal that it has a number in, in order of that. */
 #define ENTRY_SIDE(name, other, condition)                                                         \
@@ -33,7 +33,7 @@
     " step.seq, step.balance, step.held, step.id, step.created_at, step.command, step.amount,"     \
     " other.id, step.refers, step.settles, step.batch, step.leg, step.trace_id, step.caller,"      \
     " step.key, step.fingerprint, step.metadata, step.floor,"                                      \
-    " step.import"
+    " step.import, step.scheduled"
 #define ENTRY_JOIN_OWN                                                                             \
     " LEFT JOIN LATERAL (SELECT id, asset, user_id FROM account"                                   \
     "                WHERE number BETWEEN step.account AND step.account"                           \

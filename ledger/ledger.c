@@ -47,6 +47,11 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
     *reply = reply_begin(batch, work, outcome->result);
     reply->dry_run = work->request->command.dry_run;
     if (outcome->at_us != 0) reply->timestamp_us = outcome->at_us;
+    if (outcome->result == RESULT_SCHEDULED) {
+        reply->has_transaction = true;
+        reply->transaction = work->id;
+        reply->scheduled_us = work->request->command.conditions.not_before_us;
+    }
     if (outcome->result != RESULT_APPLIED) return;
     if (command_changes(type)) {
         reply->has_transaction = !reply->dry_run;
@@ -160,6 +165,16 @@ static bool show_found(const struct batch *batch, struct work *work)
     return true;
 }
 
+const struct uuid *ledger_ends(const struct work *work)
+{
+    const struct request *request = work->request;
+
+    if (!uuid_is_zero(&request->scheduled)) return &request->scheduled;
+    bool cancels =
+        request->command.type == COMMAND_CANCEL && work->outcome.result == RESULT_APPLIED;
+    return cancels ? &request->command.transaction : NULL;
+}
+
 /* What is not kept sees what was decided before it, and leaves no trace. */
 static bool apply_unkept(struct batch *batch, struct work *work)
 {
@@ -224,11 +239,11 @@ static bool reply_with_legs(const struct batch *batch, struct work *parent)
     return true;
 }
 
+/* Or puts it off, as a whole. */
 static void refuse_batch(const struct batch *batch, struct work *parent, enum result result)
 {
     parent->outcome = (struct outcome){.result = result};
-    parent->reply = reply_begin(batch, parent, result);
-    parent->reply.dry_run = parent->request->command.dry_run;
+    reply_to_outcome(batch, parent);
 }
 
 /* The same batch again: what became of its legs is known under their own keys. */
@@ -326,13 +341,46 @@ static bool apply_batch(struct batch *batch, const struct keys *keys, struct wor
                                       : apply_atomic(batch, keys, parent))) {
         return false;
     }
-    /* A conflict is nobody's outcome: the key stays free. */
-    if (result_status(parent->outcome.result) == STATUS_CONFLICT)
+    /* A conflict is nobody's outcome: the key stays free. But what was scheduled ends. */
+    if (result_status(parent->outcome.result) == STATUS_CONFLICT &&
+        uuid_is_zero(&parent->request->scheduled))
         parent->origin = ORIGIN_CONFLICT;
     else if (ledger_is_kept(parent))
         keys_add(keys, parent);
     return true;
 }
+
+static bool apply_work(struct batch *batch, const struct keys *keys, struct work *work)
+{
+    return work->legs_count > 0 ? apply_batch(batch, keys, work) : apply_one(batch, keys, work);
+}
+
+/* --- what was scheduled, when it is due ---------------------------------------------------- */
+
+/* It ends now, whatever becomes of it. It may have ended already: cancelled, or executed by another
+ * worker. */
+static bool execute(struct batch *batch, const struct keys *keys, struct work *work)
+{
+    const struct request *request = work->request;
+    struct target *scheduled = ledger_target(batch, &request->scheduled);
+    enum result fault = work->isolated ? RESULT_INTERNAL : request->fault;
+
+    assert(scheduled != NULL); /* by ledger_collect_targets */
+    if (!scheduled->exists || !scheduled->scheduled || scheduled->settled) {
+        work->origin = ORIGIN_SKIPPED;
+        skip_legs(work);
+        return true;
+    }
+    scheduled->settled = true;
+    scheduled->settled_by = request->command.type;
+    if (fault == RESULT_APPLIED) return apply_work(batch, keys, work);
+    work->origin = ORIGIN_DECIDED;
+    refuse_batch(batch, work, fault);
+    skip_legs(work);
+    return true;
+}
+
+/* --- all of it ----------------------------------------------------------------------------- */
 
 bool ledger_apply(struct batch *batch, struct err *err)
 {
@@ -343,8 +391,8 @@ bool ledger_apply(struct batch *batch, struct err *err)
         int64_t at_us = work->request->at_us;
         batch->as_of_us = at_us != 0 ? at_us : batch->now_us; /* a batch's legs have its time */
         if (work->origin == ORIGIN_NONE && !work->is_leg)
-            ok = work->legs_count > 0 ? apply_batch(batch, &keys, work)
-                                      : apply_one(batch, &keys, work);
+            ok = uuid_is_zero(&work->request->scheduled) ? apply_work(batch, &keys, work)
+                                                         : execute(batch, &keys, work);
         if (work->origin == ORIGIN_FAULT) reply_to_fault(batch, work);
     }
     return ok || err_set(err, ERR_REJECT, "could not decide commands: batch too large");
@@ -356,7 +404,7 @@ void ledger_forget(struct batch *batch)
 
     for (uint32_t i = 0; i < batch->works_count; i++) {
         struct work *work = &batch->works[i];
-        if (!work->is_leg) is_faulty = work->origin == ORIGIN_FAULT;
+        if (!work->is_leg) is_faulty = work->origin == ORIGIN_FAULT || work->isolated;
         if (work->origin == ORIGIN_FAULT || work->origin == ORIGIN_CACHED) continue;
         work->origin = work->is_leg && is_faulty ? ORIGIN_SKIPPED : ORIGIN_NONE;
         work->stored = false;

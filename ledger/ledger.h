@@ -31,7 +31,8 @@ enum origin {
                         again */
     ORIGIN_CONFLICT, /* its key belongs to another payload */
     ORIGIN_FAULT,    /* not a command: answered, and dead-lettered */
-    ORIGIN_SKIPPED,  /* a leg of a batch that was not done, or done before: no answer of its own */
+    ORIGIN_SKIPPED,  /* a leg of a batch that was not done, or done before: no answer of its own;
+                        or what was scheduled and has ended already: nothing to do */
     ORIGIN_CACHED,   /* the idempotency cache knew the key: reply is set already, nothing to look up
                       */
 };
@@ -48,7 +49,8 @@ struct work { /* one request on its way through */
     const struct work *parent; /* of a leg that was decided: its batch */
     uint32_t failed_leg;       /* of an atomic batch that was refused: which one was the first */
     bool answered;             /* its reply was sent already, past the outbox */
-    bool isolated;             /* the store refused it alone: answer INTERNAL and dead-letter it */
+    bool isolated; /* the store refused it alone: answer INTERNAL and dead-letter it; or, what was
+                      scheduled, let that be its outcome */
     struct outcome outcome;
     struct reply reply;
     const struct user_view *user; /* what a query found; NULL: nothing */
@@ -95,6 +97,8 @@ uint32_t ledger_ids_of(const struct batch *batch, const struct work *work,
                        struct text ids[static WORK_ACCOUNTS_MAX]);
 /* A command, whose outcome belongs into the journal under its key: no query and no dry run. */
 bool ledger_is_kept(const struct work *work);
+/* The scheduled command that a decided work ends, by executing or cancelling it; NULL: none. */
+const struct uuid *ledger_ends(const struct work *work);
 struct account *ledger_account(const struct batch *batch,
                                struct text id); /* NULL: not in the batch */
 const struct asset *ledger_asset(const struct batch *batch, struct text code);

@@ -63,18 +63,32 @@ static void fill_failed_leg(const PGresult *rows, int row, struct reply *reply)
     if (reply->has_failed_leg) reply->failed_leg = (uint32_t)cell_int16(rows, row, KEY_LEG);
 }
 
-static bool fill_reply(const struct store_load *load, const PGresult *rows, int row,
-                       struct reply *reply, struct err *err)
+/* The same payload was asked for the same time; of another one the reply is not given. */
+static void fill_scheduled(const PGresult *rows, int row, const struct work *work,
+                           struct reply *reply)
 {
+    if (reply->result != RESULT_SCHEDULED) return;
+    reply->has_transaction = true;
+    reply->transaction = cell_uuid(rows, row, KEY_ID);
+    reply->scheduled_us = work->request->command.conditions.not_before_us;
+}
+
+static bool fill_reply(const struct store_load *load, const PGresult *rows, int row,
+                       struct work *work, struct err *err)
+{
+    struct reply *reply = &work->reply;
+
     *reply = (struct reply){.result = RESULT_APPLIED,
                             .timestamp_us = cell_time_us(rows, row, KEY_CREATED_AT),
                             .trace_id = cell_uuid(rows, row, KEY_TRACE_ID)};
     if (!cell_is_null(rows, row, KEY_RESULT)) {
         struct text word = cell_text(rows, row, KEY_RESULT);
         fill_failed_leg(rows, row, reply);
-        if (result_parse(word, &reply->result)) return true;
-        return err_set(err, ERR_FATAL, "could not read the journal: no result is called %.*s",
-                       TEXT_ARGS(word));
+        if (!result_parse(word, &reply->result))
+            return err_set(err, ERR_FATAL, "could not read the journal: no result is called %.*s",
+                           TEXT_ARGS(word));
+        fill_scheduled(rows, row, work, reply);
+        return true;
     }
     reply->has_transaction = true;
     reply->transaction = cell_uuid(rows, row, KEY_ID);
@@ -91,7 +105,7 @@ static bool fill_keys(const struct store_load *load, const PGresult *rows, struc
         struct work *work = &load->batch->works[cell_int32(rows, row, KEY_AT)];
         work->stored = true;
         work->stored_fingerprint = cell_uuid(rows, row, KEY_FINGERPRINT);
-        if (!fill_reply(load, rows, row, &work->reply, err)) return false;
+        if (!fill_reply(load, rows, row, work, err)) return false;
     }
     return true;
 }
@@ -200,6 +214,11 @@ enum transaction_column {
     TRANSACTION_REMAINING,
     TRANSACTION_EXPIRES_AT,
     TRANSACTION_FLOOR,
+    TRANSACTION_SCHEDULED,
+    TRANSACTION_DUE_AT,
+    TRANSACTION_ENDED,
+    TRANSACTION_ENDED_COMMAND,
+    TRANSACTION_ENDED_RESULT,
 };
 
 static bool wants_transaction(const struct work *work)
@@ -243,6 +262,25 @@ static void fill_links(const PGresult *rows, int row, struct transaction_view *v
         view->floor = cell_int64(rows, row, TRANSACTION_FLOOR);
 }
 
+/* Of a command that was scheduled: when it is due, and what ended it. */
+static bool fill_schedule(const PGresult *rows, int row, struct transaction_view *view,
+                          struct err *err)
+{
+    view->ended_result = RESULT_APPLIED;
+    if (!cell_is_null(rows, row, TRANSACTION_SCHEDULED))
+        view->scheduled = cell_uuid(rows, row, TRANSACTION_SCHEDULED);
+    if (cell_is_null(rows, row, TRANSACTION_DUE_AT)) return true;
+    view->scheduled_us = cell_time_us(rows, row, TRANSACTION_DUE_AT);
+    if (cell_is_null(rows, row, TRANSACTION_ENDED)) return true;
+    view->ended = cell_uuid(rows, row, TRANSACTION_ENDED);
+    view->cancelled =
+        cell_int16(rows, row, TRANSACTION_ENDED_COMMAND) == command_number(COMMAND_CANCEL);
+    struct text word = cell_text(rows, row, TRANSACTION_ENDED_RESULT);
+    return word.length == 0 || result_parse(word, &view->ended_result) ||
+           err_set(err, ERR_FATAL, "could not read the journal: no result is called %.*s",
+                   TEXT_ARGS(word));
+}
+
 static bool fill_transactions(const struct store_load *load, const PGresult *rows, struct err *err)
 {
     for (int row = 0; row < PQntuples(rows); row++) {
@@ -256,6 +294,7 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
                                       .created_us = cell_time_us(rows, row, TRANSACTION_CREATED_AT),
                                       .trace_id = cell_uuid(rows, row, TRANSACTION_TRACE_ID)};
         fill_links(rows, row, view);
+        if (!fill_schedule(rows, row, view, err)) return false;
         if (!cell_is_null(rows, row, TRANSACTION_AMOUNT))
             view->amount = cell_int64(rows, row, TRANSACTION_AMOUNT);
         if (!command_type_of_number(command, &view->type))
@@ -271,10 +310,16 @@ const struct store_part store_part_transactions = {
     {"store_transactions",
      "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
      "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
-     "       refers, settler.id, hold.remaining, hold.expires_at, floor"
+     "       refers, settler.id, hold.remaining, hold.expires_at, floor,"
+     "       journal.scheduled, pending.due_at, ender.id, ender.command, ender.result"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
      " CROSS JOIN LATERAL"
-     "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET 0) AS "
-     "journal" JOIN_SIDES JOIN_SETTLED},
+     "       (SELECT * FROM journal WHERE id = wanted.id"
+     "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
+     "    AS journal" JOIN_SIDES JOIN_SETTLED "  LEFT JOIN LATERAL"
+     "       (SELECT due_at FROM scheduled WHERE id = wanted.id OFFSET 0) AS pending ON true"
+     "  LEFT JOIN LATERAL"
+     "       (SELECT id, command, result FROM journal WHERE scheduled = wanted.id OFFSET 0)"
+     "    AS ender ON true"},
     ask_transactions,
     fill_transactions};

@@ -23,7 +23,8 @@ struct store {
     char codes[ASSETS_MAX][ASSET_LENGTH_MAX];
     struct met met;
     struct policy_cache policy;
-    uint64_t policy_at_us;     /* when it was looked at; 0: never on this connection */
+    uint64_t policy_at_us; /* when it was looked at; 0: never on this connection */
+    struct codec *codec;
     const struct batch *batch; /* the one that was loaded last, and */
     struct place *locked;      /* where its locked accounts are; in its arena */
 };
@@ -49,12 +50,16 @@ struct store_part {
 };
 
 extern const struct store_part store_part_assets, store_part_targets, store_part_keys,
-    store_part_users, store_part_transactions, store_part_past, store_part_pages, store_part_usages;
+    store_part_users, store_part_transactions, store_part_past, store_part_pages, store_part_usages,
+    store_part_scheduled, store_part_ends;
 
 /* Of store_save: what was used of daily limits. With none changed there is nothing to store. */
 MUST_CHECK bool store_usages_params(const struct batch *batch, struct param params[static 4],
                                     uint64_t *changed, struct err *err);
 extern const struct statement store_update_usages;
+
+/* What a number in the journal stands for. */
+MUST_CHECK bool store_parse_command(int16_t number, enum command_type *out, struct err *err);
 
 /* The account of a number, from its youngest row on: see store_load_pg.c. */
 #define ACCOUNT_NUMBERED(column)                                                                   \

@@ -290,14 +290,24 @@ static const struct store_part part_clock = {
 
 /* --- the round trip --- */
 
-enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 13 };
+enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 15 };
 
-/* Locks before keys, and the time when it is no longer waited for. */
-static const struct store_part *const parts[PARTS_COUNT] = {
-    &store_part_assets,  &part_locked,      &part_system,       &part_queried,
-    &store_part_targets, &store_part_keys,  &store_part_users,  &store_part_transactions,
-    &store_part_past,    &store_part_pages, &store_part_usages, &part_numbers,
-    &part_clock};
+/* Locks before what has ended and before keys, and the time when it is no longer waited for. */
+static const struct store_part *const parts[PARTS_COUNT] = {&store_part_assets,
+                                                            &part_locked,
+                                                            &part_system,
+                                                            &part_queried,
+                                                            &store_part_scheduled,
+                                                            &store_part_ends,
+                                                            &store_part_targets,
+                                                            &store_part_keys,
+                                                            &store_part_users,
+                                                            &store_part_transactions,
+                                                            &store_part_past,
+                                                            &store_part_pages,
+                                                            &store_part_usages,
+                                                            &part_numbers,
+                                                            &part_clock};
 
 bool store_ask_works(const struct store_load *load, bool (*wants)(const struct work *),
                      enum array_type type, void (*add)(struct array *, const struct request *),

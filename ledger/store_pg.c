@@ -46,7 +46,7 @@ bool store_open(struct store **out, struct err *err)
 {
     *out = calloc(1, sizeof **out);
     if (*out == NULL) return err_set(err, ERR_FATAL, "could not open store: out of memory");
-    if (policy_cache_open(&(*out)->policy, err)) return true;
+    if (policy_cache_open(&(*out)->policy, err) && codec_open(&(*out)->codec, err)) return true;
     store_close(*out);
     *out = NULL;
     return false;
@@ -54,7 +54,9 @@ bool store_open(struct store **out, struct err *err)
 
 void store_close(struct store *store)
 {
-    if (store != NULL) policy_cache_close(&store->policy);
+    if (store == NULL) return;
+    policy_cache_close(&store->policy);
+    codec_close(store->codec);
     free(store);
 }
 

@@ -5,6 +5,7 @@
  * Rows are written in an order that does not depend on the batch (users and accounts by id, the
  * journal by key), so that two batches which meet wait for each other in one direction only.
  */
+#include "ledger/schedule.h"
 #include "ledger/store_internal_pg.h"
 
 #include <assert.h>
@@ -444,6 +445,99 @@ static bool save_changed_holds(struct save *save, struct err *err)
            send(save, &update_holds, save->rows_count, err);
 }
 
+/* --- what is scheduled, and ends --- */
+
+/* Their numbers are taken in the batch's order: of one account in the order of acceptance. */
+static const struct statement insert_scheduled = {
+    "store_insert_scheduled",
+    "INSERT INTO scheduled (id, due_at, properties, body)"
+    " SELECT unnest($1::uuid[]), unnest($2::timestamptz[]), unnest($3::bytea[]), "
+    "unnest($4::bytea[])"};
+
+struct kept { /* of a scheduled command */
+    const struct work *work;
+    struct bytes properties, body;
+};
+
+enum scheduled_column {
+    SCHEDULED_ID,
+    SCHEDULED_DUE_AT,
+    SCHEDULED_PROPERTIES,
+    SCHEDULED_BODY,
+    SCHEDULED_COLUMNS
+};
+static const enum array_type scheduled_types[SCHEDULED_COLUMNS] = {ARRAY_UUID, ARRAY_TIME,
+                                                                   ARRAY_BYTEA, ARRAY_BYTEA};
+
+static void add_scheduled(struct array *array, const void *row, uint32_t column)
+{
+    const struct kept *kept = row;
+
+    switch ((enum scheduled_column)column) {
+    case SCHEDULED_ID:
+        array_add_uuid(array, &kept->work->id);
+        return;
+    case SCHEDULED_DUE_AT:
+        array_add_time(array, kept->work->reply.scheduled_us);
+        return;
+    case SCHEDULED_PROPERTIES:
+        array_add_bytes(array, kept->properties);
+        return;
+    case SCHEDULED_BODY:
+        array_add_bytes(array, kept->body);
+        return;
+    case SCHEDULED_COLUMNS:
+        break;
+    }
+    assert(false && "a column that is none");
+}
+
+static bool save_scheduled(struct save *save, struct err *err)
+{
+    struct arena *arena = save->batch->arena;
+
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->works_count; i++) {
+        const struct work *work = &save->batch->works[i];
+        if (!is_decided(work) || work->outcome.result != RESULT_SCHEDULED) continue;
+        struct kept *kept = arena_take(arena, sizeof *kept);
+        if (kept == NULL) return too_large(err);
+        kept->work = work;
+        if (!schedule_keep(save->store->codec, work->request, arena, &kept->properties,
+                           &kept->body))
+            return too_large(err);
+        save->rows[save->rows_count++] = kept;
+    }
+    if (save->rows_count == 0) return true;
+    return add_columns(save, scheduled_types, SCHEDULED_COLUMNS, add_scheduled, err) &&
+           send(save, &insert_scheduled, save->rows_count, err);
+}
+
+/* Their rows are locked, and were not done. */
+static const struct statement update_scheduled = {"store_update_scheduled",
+                                                  "UPDATE scheduled SET done = true"
+                                                  "  FROM unnest($1::uuid[]) AS ended (id)"
+                                                  " WHERE scheduled.id = ended.id AND NOT done"};
+
+static const enum array_type ended_types[] = {ARRAY_UUID};
+
+static void add_ended(struct array *array, const void *row, uint32_t column)
+{
+    (void)column;
+    array_add_uuid(array, ledger_ends(row));
+}
+
+static bool save_ended(struct save *save, struct err *err)
+{
+    save->rows_count = 0;
+    for (uint32_t i = 0; i < save->batch->works_count; i++)
+        if (is_decided(&save->batch->works[i]) && ledger_ends(&save->batch->works[i]) != NULL)
+            save->rows[save->rows_count++] = &save->batch->works[i];
+    if (save->rows_count == 0) return true;
+    return add_columns(save, ended_types, 1, add_ended, err) &&
+           send(save, &update_scheduled, save->rows_count, err);
+}
+
 /* --- the journal --- */
 
 static const struct statement insert_journal = {
@@ -451,15 +545,15 @@ static const struct statement insert_journal = {
     "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
     "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
     "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
-    "                     floor, debit_hash, credit_hash, created_at, import)"
+    "                     floor, debit_hash, credit_hash, scheduled, created_at, import)"
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
     "        unnest($13::int8[]), unnest($14::int2[]), unnest($15::text[]), unnest($16::text[]),"
     "        unnest($17::text[]), unnest($18::bytea[]), unnest($19::uuid[]), unnest($20::bool[]),"
     "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::int8[]),"
-    "        unnest($24::bytea[]), unnest($25::bytea[]), unnest($26::timestamptz[]),"
-    "        $27::int4"};
+    "        unnest($24::bytea[]), unnest($25::bytea[]), unnest($26::uuid[]),"
+    "        unnest($27::timestamptz[]), $28::int4"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -481,6 +575,7 @@ enum journal_column {
     JOURNAL_FLOOR,
     JOURNAL_DEBIT_HASH,
     JOURNAL_CREDIT_HASH,
+    JOURNAL_SCHEDULED,
     JOURNAL_CREATED_AT,
     JOURNAL_COLUMNS
 };
@@ -488,7 +583,7 @@ static const enum array_type journal_types[JOURNAL_COLUMNS] = {
     ARRAY_UUID, ARRAY_UUID, ARRAY_UUID,  ARRAY_UUID,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,
     ARRAY_INT8, ARRAY_INT8, ARRAY_INT8,  ARRAY_INT8,  ARRAY_INT8, ARRAY_INT8, ARRAY_INT2,
     ARRAY_TEXT, ARRAY_TEXT, ARRAY_TEXT,  ARRAY_BYTEA, ARRAY_UUID, ARRAY_BOOL, ARRAY_UUID,
-    ARRAY_INT2, ARRAY_INT8, ARRAY_BYTEA, ARRAY_BYTEA, ARRAY_TIME};
+    ARRAY_INT2, ARRAY_INT8, ARRAY_BYTEA, ARRAY_BYTEA, ARRAY_UUID, ARRAY_TIME};
 
 /* Its number; seq, balance and held only of a user account: those of a system account are not
  * known. */
@@ -552,7 +647,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
                    (column == JOURNAL_SETTLES && outcome->target == NULL) ||
                    (column == JOURNAL_BATCH && work->parent == NULL) ||
                    (column == JOURNAL_LEG && !has_leg(work)) ||
-                   (column == JOURNAL_FLOOR && !sets_floor(work));
+                   (column == JOURNAL_FLOOR && !sets_floor(work)) ||
+                   (column == JOURNAL_SCHEDULED && ledger_ends(work) == NULL);
     if (is_null)
         array_add_null(array);
     else if (column == JOURNAL_KEY_DIGEST)
@@ -585,6 +681,8 @@ static void add_work(struct array *array, const void *row, uint32_t column)
         array_add_time(array, work->reply.timestamp_us);
     else if (column == JOURNAL_FLOOR)
         array_add_int(array, ARRAY_INT8, outcome->floor);
+    else if (column == JOURNAL_SCHEDULED)
+        array_add_uuid(array, ledger_ends(work));
     else
         add_bytes_or_null(array, request->command.metadata);
 }
@@ -641,5 +739,6 @@ bool store_save(struct store *store, struct db *db, const struct batch *batch,
     if (save.rows == NULL) return too_large(err);
     return save_users(&save, err) && save_opened(&save, err) && save_changed(&save, err) &&
            save_deltas(&save, err) && save_placed_holds(&save, err) &&
-           save_changed_holds(&save, err) && save_usages(&save, err) && save_journal(&save, err);
+           save_changed_holds(&save, err) && save_scheduled(&save, err) && save_ended(&save, err) &&
+           save_usages(&save, err) && save_journal(&save, err);
 }

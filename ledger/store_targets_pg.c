@@ -28,7 +28,7 @@ static bool ask_targets(const struct store_load *load, struct store_question *qu
     return true;
 }
 
-static bool parse_command(int16_t number, enum command_type *out, struct err *err)
+bool store_parse_command(int16_t number, enum command_type *out, struct err *err)
 {
     return command_type_of_number(number, out) ||
            err_set(err, ERR_FATAL, "could not read the journal: no command has number %d", number);
@@ -39,17 +39,19 @@ static bool parse_command(int16_t number, enum command_type *out, struct err *er
 enum resolve_column {
     RESOLVE_AT,
     RESOLVE_COMMAND,
+    RESOLVE_RESULT,
     RESOLVE_AMOUNT,
     RESOLVE_DEBIT,
     RESOLVE_CREDIT,
 };
 
 static const struct statement resolve = {
-    "store_resolve", "SELECT wanted.at, command, amount, debited.id, credited.id"
+    "store_resolve", "SELECT wanted.at, command, result, amount, debited.id, credited.id"
                      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
                      " CROSS JOIN LATERAL"
-                     "       (SELECT * FROM journal WHERE id = wanted.id AND result IS NULL OFFSET "
-                     "0) AS journal" JOIN_SIDES};
+                     "       (SELECT * FROM journal WHERE id = wanted.id"
+                     "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
+                     "    AS journal" JOIN_SIDES};
 
 /* An asset's world is found by its number; nothing is to be locked. */
 static bool keep_id(const struct store_load *load, struct text id, struct text *out)
@@ -66,9 +68,10 @@ static bool fill_resolved(const struct store_load *load, const PGresult *rows, s
         struct target *target = &load->batch->targets[cell_int32(rows, row, RESOLVE_AT)];
 
         target->exists = true;
+        target->scheduled = !cell_is_null(rows, row, RESOLVE_RESULT);
         if (!cell_is_null(rows, row, RESOLVE_AMOUNT))
             target->amount = cell_int64(rows, row, RESOLVE_AMOUNT);
-        if (!parse_command(cell_int16(rows, row, RESOLVE_COMMAND), &target->type, err))
+        if (!store_parse_command(cell_int16(rows, row, RESOLVE_COMMAND), &target->type, err))
             return false;
         if (!keep_id(load, cell_text(rows, row, RESOLVE_DEBIT), &target->debit) ||
             !keep_id(load, cell_text(rows, row, RESOLVE_CREDIT), &target->credit))
@@ -100,9 +103,10 @@ static bool fill_targets(const struct store_load *load, const PGresult *rows, st
     for (int row = 0; row < PQntuples(rows); row++) {
         struct target *target = &load->batch->targets[cell_int32(rows, row, TARGET_AT)];
 
-        target->settled = !cell_is_null(rows, row, TARGET_SETTLED_BY);
-        if (target->settled &&
-            !parse_command(cell_int16(rows, row, TARGET_SETTLED_BY), &target->settled_by, err))
+        bool settled = !cell_is_null(rows, row, TARGET_SETTLED_BY);
+        target->settled |= settled; /* or it has ended: see store_schedule_pg.c */
+        if (settled && !store_parse_command(cell_int16(rows, row, TARGET_SETTLED_BY),
+                                            &target->settled_by, err))
             return false;
         if (!cell_is_null(rows, row, TARGET_REMAINING))
             target->remaining = cell_int64(rows, row, TARGET_REMAINING);

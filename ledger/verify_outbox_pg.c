@@ -64,6 +64,7 @@ enum fact_column {
     FACT_METADATA,
     FACT_REFERS,
     FACT_FLOOR,
+    FACT_SCHEDULED,
     FACT_DEBIT,
     FACT_CREDIT = FACT_DEBIT + 7, /* number, id, user, asset, seq, balance, held */
 };
@@ -71,7 +72,7 @@ enum fact_column {
 static const struct statement facts = {
     "verify_events_facts",
     "SELECT wanted.at, command, result, amount, journal.created_at, trace_id, caller, key,"
-    "       journal.metadata, refers, journal.floor,"
+    "       journal.metadata, refers, journal.floor, scheduled,"
     "       debit, debited.id, debited.user_id, debited.asset, debit_seq, debit_balance, "
     "debit_held,"
     "       credit, credited.id, credited.user_id, credited.asset,"
@@ -214,10 +215,16 @@ static bool is_uuid(const PGresult *rows, int row, int column, const struct uuid
     return uuid_compare(&cell, value) == 0;
 }
 
-static bool is_target(const PGresult *rows, int row, const struct uuid *refers)
+static bool is_target(const PGresult *rows, int row, int column, const struct uuid *target)
 {
-    if (cell_is_null(rows, row, FACT_REFERS)) return uuid_is_zero(refers);
-    return is_uuid(rows, row, FACT_REFERS, refers);
+    if (cell_is_null(rows, row, column)) return uuid_is_zero(target);
+    return is_uuid(rows, row, column, target);
+}
+
+/* What was refused or put off tells what was asked for, which the journal does not know. */
+static bool is_asked(const struct event *event)
+{
+    return event->type == EVENT_COMMAND_REJECTED || event->type == EVENT_COMMAND_SCHEDULED;
 }
 
 static const char *first_wrong(const struct fact *list, size_t list_count)
@@ -229,8 +236,9 @@ static const char *first_wrong(const struct fact *list, size_t list_count)
 
 static bool is_type(const PGresult *rows, int row, const struct event *event)
 {
-    bool applied = cell_is_null(rows, row, FACT_RESULT);
-    return event->type == (applied ? event_type_of(event->command) : EVENT_COMMAND_REJECTED);
+    if (cell_is_null(rows, row, FACT_RESULT)) return event->type == event_type_of(event->command);
+    bool scheduled = is_text(rows, row, FACT_RESULT, text_of(result_word(RESULT_SCHEDULED)));
+    return event->type == (scheduled ? EVENT_COMMAND_SCHEDULED : EVENT_COMMAND_REJECTED);
 }
 
 /* The first field that tells something else than the journal; NULL when there is none. */
@@ -244,9 +252,11 @@ static const char *wrong_outcome(const PGresult *rows, int row, const struct eve
         {"app_id", is_text(rows, row, FACT_CALLER, event->caller)},
         {"idempotency_key", is_text(rows, row, FACT_KEY, event->key)},
         {"metadata", is_bytes(rows, row, FACT_METADATA, event->metadata)},
-        {"hold", event->type == EVENT_COMMAND_REJECTED || is_target(rows, row, &event->refers)},
         {"floor",
          event->type != EVENT_FLOOR_CHANGED || is_number(rows, row, FACT_FLOOR, event->floor)},
+        {"hold", is_asked(event) || is_target(rows, row, FACT_REFERS, &event->refers)},
+        {"scheduled", (event->command == COMMAND_CANCEL && is_asked(event)) ||
+                          is_target(rows, row, FACT_SCHEDULED, &event->scheduled)},
         {"error", event->type != EVENT_COMMAND_REJECTED ||
                       is_text(rows, row, FACT_RESULT, text_of(result_word(event->result)))},
     };
@@ -283,19 +293,19 @@ static const char *wrong_side(const PGresult *rows, int row, const struct event 
 static bool compare(struct events *events, const PGresult *rows, int row, struct err *err)
 {
     const struct event *event = &events->page[cell_int32(rows, row, FACT_AT)];
-    bool rejected = event->type == EVENT_COMMAND_REJECTED;
+    bool asked = is_asked(event);
     const char *wrong = wrong_outcome(rows, row, event);
     char transaction[UUID_TEXT_SIZE];
 
     events->waits[cell_int32(rows, row, FACT_AT)] = false;
-    if (wrong == NULL && !rejected) wrong = wrong_side(rows, row, event);
+    if (wrong == NULL && !asked) wrong = wrong_side(rows, row, event);
     if (wrong != NULL && events->share == 0) {
         uuid_format(&event->transaction, transaction);
         verify_differ(events->verify,
                       "account %.*s: the event of transaction %s tells another %s than the journal",
                       TEXT_ARGS(event->account), transaction, wrong);
     }
-    if (rejected || !event->has_balance || event->type == EVENT_ACCOUNT_OPENED) return true;
+    if (asked || !event->has_balance || event->type == EVENT_ACCOUNT_OPENED) return true;
     if (cell_is_null(rows, row, side_of(event))) return true;
     int64_t number = cell_int64(rows, row, side_of(event));
     return !is_shared_here(events, number) || span_add(events, event, number, err);

@@ -101,6 +101,28 @@ static const struct statement checks[] = {
      "                                       AND placed.amount = hold.amount"
      " WHERE placed.id IS NULL OR coalesce(captured, 0) > hold.amount"
      "    OR remaining <> CASE WHEN settled THEN 0 ELSE hold.amount - coalesce(captured, 0) END"},
+    {"verify_scheduled",
+     "SELECT format('scheduled command %s: %s', id,"
+     "              CASE WHEN accepted.id IS NULL THEN 'the journal does not say that it was'"
+     "                   ELSE 'it is not kept' END)"
+     "  FROM scheduled FULL JOIN (SELECT id FROM journal WHERE result = 'scheduled') AS accepted"
+     "       USING (id)"
+     " WHERE accepted.id IS NULL OR scheduled.id IS NULL"},
+    {"verify_ends",
+     "SELECT format('scheduled command %s: %s', id,"
+     "              CASE WHEN scheduled.id IS NULL THEN 'there is none, but it was ended'"
+     "                   WHEN done THEN 'it is done, but nothing ended it'"
+     "                   WHEN ender.id IS NOT NULL THEN 'it is not done, but it was ended by '"
+     "                                                  || ender.by END)"
+     "  FROM scheduled FULL JOIN (SELECT scheduled AS id, id AS by FROM journal"
+     "                             WHERE scheduled IS NOT NULL) AS ender USING (id)"
+     " WHERE scheduled.id IS NULL OR done <> (ender.id IS NOT NULL)"},
+    {"verify_executions",
+     "SELECT format('scheduled command %s is of another kind or caller than its execution %s',"
+     "              accepted.id, ender.id)"
+     "  FROM journal AS ender JOIN journal AS accepted ON accepted.id = ender.scheduled"
+     " WHERE ender.command <> 15 AND (accepted.command, accepted.caller, accepted.key)"
+     "                            <> (ender.command, ender.caller, ender.key)"},
 };
 
 void verify_differ(const struct verify *verify, const char *format, ...)

@@ -121,6 +121,8 @@ static enum exit_code fill_conditions(const struct options *options, struct comm
     if (conditions->has_if_balance &&
         parse_amount(options, options->if_balance, &conditions->if_balance) != EXIT_DONE)
         return EXIT_USAGE;
+    if (parse_time("--not-before", options->not_before, &conditions->not_before_us) != EXIT_DONE)
+        return EXIT_USAGE;
     return parse_time("--not-after", options->not_after, &conditions->not_after_us);
 }
 
@@ -196,6 +198,7 @@ static enum exit_code fill(const struct options *options, struct codec *codec, s
     case COMMAND_GET_USER:
         command->user_id = text_of(arguments[0]);
         return EXIT_DONE;
+    case COMMAND_CANCEL:
     case COMMAND_GET_TRANSACTION:
         return parse_id(arguments[0], &command->transaction);
     case COMMANDS_COUNT:
@@ -224,7 +227,7 @@ static enum exit_code send(const struct options *options, struct codec *codec,
         code = complain_err(&err);
     } else {
         print_reply(options, codec, &reply);
-        if (reply.result != RESULT_APPLIED) code = EXIT_FAILED;
+        if (result_error(reply.result)[0] != '\0') code = EXIT_FAILED;
     }
     ledger_client_close(client);
     return code;

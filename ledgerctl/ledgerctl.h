@@ -27,9 +27,9 @@ struct options {
     uint32_t expected_count;
     uint32_t event_encoding;
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
-        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_after, *jobs, *from,
-        *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note, *checkpoints,
-        *account;
+        *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_before, *not_after,
+        *jobs, *from, *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note,
+        *checkpoints, *account;
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;

@@ -48,6 +48,7 @@ static const struct verb {
     {"close-account",   "ACCOUNT",            "for ever; only at zero",                              1, 1, run_command},
     {"set-floor",       "ACCOUNT -- FLOOR",   "how far below zero it may go, as -100.00; 0: not at all", 2, 2, run_command},
     {"batch",           "FILE",               "a JSON list of commands, all or none; --independent", 1, 1, run_command},
+    {"cancel",          "TRANSACTION",        "takes back what was scheduled and is not executed",   1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
     {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number; --as-of",  1, 1, run_command},
@@ -108,6 +109,8 @@ static void help(void)
         "  --if-seq N           only if the account's sequence number is N\n"
         "  --if-balance-at-least AMOUNT\n"
         "                       only if its balance is that or more\n"
+        "  --not-before TIME    RFC 3339; kept until then, and decided then; see scheduled, "
+        "cancel\n"
         "  --not-after TIME     RFC 3339; as --deadline, but a part of the command\n"
         "  --independent        batch: each command for itself\n"
         "  --dry-run            the verdict alone; nothing is changed or remembered\n"
@@ -180,6 +183,7 @@ static const struct {
     {"direction", &options.direction},
     {"if-seq", &options.if_seq},
     {"if-balance-at-least", &options.if_balance},
+    {"not-before", &options.not_before},
     {"not-after", &options.not_after},
     {"jobs", &options.jobs},
     {"as-of", &options.as_of},

@@ -57,14 +57,27 @@ static void line_uuid(const char *label, const struct uuid *id)
     line(label, text_of(text));
 }
 
-/* Of a hold, and of what refers to another transaction. */
+/* Of a hold, a floor, and what refers to another transaction. */
 static void print_target(const struct transaction_view *view)
 {
     line_uuid(view->type == COMMAND_REVERSE ? "reverses" : "hold", &view->refers);
     line_uuid(view->type == COMMAND_HOLD ? "ended by" : "reversed by", &view->settled);
+    if (view->type == COMMAND_SET_FLOOR)
+        printf("%-12s %" PRId64 " (minor units)\n", "floor", view->floor);
     if (view->type != COMMAND_HOLD) return;
     printf("%-12s %" PRId64 " (minor units)\n", "remaining", view->remaining);
     if (view->expires_us != 0) line_time("expires", view->expires_us);
+}
+
+/* Of a command that was scheduled, and of what ended one. */
+static void print_schedule(const struct transaction_view *view)
+{
+    line_uuid(view->type == COMMAND_CANCEL ? "cancels" : "scheduled as", &view->scheduled);
+    if (view->scheduled_us == 0) return;
+    line_time("due", view->scheduled_us);
+    if (uuid_is_zero(&view->ended)) line("state", TEXT_LITERAL("pending"));
+    line_uuid(view->cancelled ? "cancelled by" : "executed by", &view->ended);
+    line("error", text_of(result_word(view->ended_result)));
 }
 
 static void print_found(const struct reply *reply)
@@ -102,9 +115,8 @@ static void print_found(const struct reply *reply)
         if (reply->details->amount > 0)
             printf("%-12s %" PRId64 " %.*s (minor units)\n", "amount", reply->details->amount,
                    TEXT_ARGS(reply->details->asset));
-        if (reply->details->type == COMMAND_SET_FLOOR)
-            printf("%-12s %" PRId64 " (minor units)\n", "floor", reply->details->floor);
-        print_target(reply->details);
+        if (reply->details->scheduled_us == 0) print_target(reply->details);
+        print_schedule(reply->details);
         line_time("created", reply->details->created_us);
         line("trace", text_of(trace));
         line("key", reply->details->key);
@@ -164,8 +176,8 @@ static void print_table(const struct reply *reply)
 
     printf("%-12s %s%s\n", "status", status_word(result_status(reply->result)),
            reply->replayed ? " (replayed: this key was decided before)" : "");
-    line("error", text_of(result_word(reply->result)));
-    if (reply->result != RESULT_APPLIED)
+    line("error", text_of(result_error(reply->result)));
+    if (result_error(reply->result)[0] != '\0')
         line("message",
              reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
     if (reply->has_failed_leg)
@@ -173,6 +185,7 @@ static void print_table(const struct reply *reply)
                reply->failed_leg);
     if (reply->dry_run) line("dry run", TEXT_LITERAL("nothing was done"));
     if (reply->has_transaction) line_uuid("transaction", &reply->transaction);
+    if (reply->scheduled_us != 0) line_time("due", reply->scheduled_us);
     line_time("timestamp", reply->timestamp_us);
     uuid_format_hex(&reply->trace_id, trace);
     line("trace", text_of(trace));

@@ -132,7 +132,10 @@ static struct event event_begin(const struct work *work, enum event_type type)
                           .trace_id = request->trace.trace_id,
                           .expires_us = work->outcome.expires_us,
                           .metadata = request->command.metadata};
+    const struct uuid *ends = ledger_ends(work);
+
     if (work->outcome.target != NULL) event.refers = work->outcome.target->id;
+    if (ends != NULL) event.scheduled = *ends;
     return event;
 }
 
@@ -208,18 +211,22 @@ static void add_change(struct composer *composer, const struct work *work, enum 
     add_event(composer, &event);
 }
 
-/* Tells what was asked for, as nothing was found or moved. */
-static void add_rejected(struct composer *composer, const struct work *work)
+/* Of what was refused or scheduled: tells what was asked for, as nothing was found or moved. */
+static void add_asked(struct composer *composer, const struct work *work, enum event_type type)
 {
     const struct command *command = &work->request->command;
-    struct event event = event_begin(work, EVENT_COMMAND_REJECTED);
+    struct event event = event_begin(work, type);
     bool transfers = command->type == COMMAND_TRANSFER;
 
     event.account = transfers ? command->from : command->account;
     event.counterparty = transfers ? command->to : (struct text){0};
     event.user_id = command->user_id;
     event.asset = command->asset;
-    if (command_has_target(command->type)) event.refers = command->transaction;
+    if (type == EVENT_COMMAND_SCHEDULED) event.scheduled_us = command->conditions.not_before_us;
+    if (command->type == COMMAND_CANCEL)
+        event.scheduled = command->transaction;
+    else if (command_has_target(command->type))
+        event.refers = command->transaction;
     event.has_floor = command->type == COMMAND_SET_FLOOR && !command->amount.is_decimal;
     if (event.has_floor)
         event.floor = command->amount.value;
@@ -236,13 +243,19 @@ static bool owes_events(const struct work *work)
 static bool collect_events(struct composer *composer, const struct work *work)
 {
     enum event_type type = event_type_of(work->request->command.type);
+    struct event cancelled;
 
-    if (work->outcome.result != RESULT_APPLIED)
-        add_rejected(composer, work);
-    else if (type == EVENT_TRANSACTION_CREATED)
+    if (work->outcome.result != RESULT_APPLIED) {
+        bool scheduled = work->outcome.result == RESULT_SCHEDULED;
+        add_asked(composer, work, scheduled ? EVENT_COMMAND_SCHEDULED : EVENT_COMMAND_REJECTED);
+    } else if (type == EVENT_COMMAND_CANCELLED) {
+        cancelled = event_begin(work, type);
+        add_event(composer, &cancelled);
+    } else if (type == EVENT_TRANSACTION_CREATED) {
         return add_movement(composer, work);
-    else
+    } else {
         add_change(composer, work, type);
+    }
     return true;
 }
 
@@ -271,6 +284,7 @@ static bool add_event_list(struct composer *composer, const struct work *parent)
     for (uint32_t i = 1; i <= parent->legs_count; i++)
         if (owes_events(&parent[i]) && !collect_events(composer, &parent[i])) return false;
     struct event_list list = {.batch = parent->id,
+                              .scheduled = request->scheduled,
                               .caller = request->caller,
                               .key = request->key,
                               .timestamp_us = parent->reply.timestamp_us,

@@ -39,7 +39,7 @@ bool command_changes(enum command_type type)
 bool command_has_target(enum command_type type)
 {
     return type == COMMAND_CAPTURE || type == COMMAND_RELEASE || type == COMMAND_EXPIRE_HOLD ||
-           type == COMMAND_REVERSE;
+           type == COMMAND_REVERSE || type == COMMAND_CANCEL;
 }
 
 bool command_asks_past(const struct command *command)
@@ -91,6 +91,7 @@ struct text command_ordering_key(const struct command *command)
     case COMMAND_EXPIRE_HOLD:
     case COMMAND_REVERSE:
     case COMMAND_BATCH:
+    case COMMAND_CANCEL:
     case COMMAND_GET_TRANSACTION:
     case COMMANDS_COUNT:
         break;

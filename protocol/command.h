@@ -33,6 +33,7 @@ enum {
     X(CLOSE_ACCOUNT,   "close_account",   true,  12) \
     X(BATCH,           "batch",           true,  13) \
     X(SET_FLOOR,       "set_floor",       true,  14) \
+    X(CANCEL,          "cancel",          true,  15) \
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
@@ -72,10 +73,10 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
     struct amount amount;      /* set_floor: the floor */
     bool has_amount;           /* capture, reverse: else all of it */
     struct bytes metadata;     /* canonical msgpack map; empty when absent */
-    struct uuid transaction; /* get_transaction, reverse; capture, release, expire_hold: the hold */
-    uint32_t expires_in_s;   /* hold; 0: never */
-    bool keeps_rest;         /* capture: "final" is false */
-    enum direction direction; /* freeze_account, unfreeze_account; 0 is both */
+    struct uuid transaction;   /* that is asked for, reversed, cancelled; or the hold */
+    uint32_t expires_in_s;     /* hold; 0: never */
+    bool keeps_rest;           /* capture: "final" is false */
+    enum direction direction;  /* freeze_account, unfreeze_account; 0 is both */
     struct conditions conditions;
     struct as_of as_of; /* get_balance */
     struct page page;   /* list_transactions */
@@ -88,7 +89,7 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
 const char *command_word(enum command_type type);
 int16_t command_number(enum command_type type);
 bool command_changes(enum command_type type);
-/* Whether `transaction` names what the command is about: a hold or a transaction to be reversed. */
+/* Whether `transaction` names what the command is to end: a hold, a transaction, what waits. */
 bool command_has_target(enum command_type type);
 bool command_asks_past(const struct command *command); /* get_balance with as_of */
 MUST_CHECK bool command_type_parse(struct text word, enum command_type *out);

@@ -112,14 +112,14 @@ static const struct {
 _Static_assert(sizeof keys / sizeof *keys == KEYS_COUNT, "each key has its row");
 
 #define BIT(name) (UINT64_C(1) << KEY_##name)
-/* Of every command that changes something. */
-#define CONDITIONS                                                                                 \
-    (BIT(IF_SEQ) | BIT(IF_BALANCE_AT_LEAST) | BIT(NOT_AFTER) | BIT(DRY_RUN))
+/* Of every command that changes something, except that a cancellation is never early. */
+#define TIMES (BIT(NOT_BEFORE) | BIT(NOT_AFTER) | BIT(DRY_RUN))
+#define CONDITIONS (BIT(IF_SEQ) | BIT(IF_BALANCE_AT_LEAST) | TIMES)
 static const struct {
     uint64_t required, optional;
 } shapes[COMMANDS_COUNT] = {
     [COMMAND_OPEN_ACCOUNT]    = {BIT(ACCOUNT) | BIT(USER_ID) | BIT(ASSET),
-                                 BIT(NAME) | BIT(KIND) | BIT(METADATA) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
+                                 BIT(NAME) | BIT(KIND) | BIT(METADATA) | TIMES},
     [COMMAND_DEPOSIT]         = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA) | CONDITIONS},
     [COMMAND_WITHDRAW]        = {BIT(ACCOUNT) | BIT(AMOUNT),         BIT(ASSET) | BIT(METADATA) | CONDITIONS},
     [COMMAND_TRANSFER]        = {BIT(FROM) | BIT(TO) | BIT(AMOUNT),  BIT(ASSET) | BIT(METADATA) | CONDITIONS},
@@ -134,7 +134,8 @@ static const struct {
     [COMMAND_UNFREEZE_ACCOUNT] = {BIT(ACCOUNT),    BIT(DIRECTION) | BIT(METADATA) | CONDITIONS},
     [COMMAND_CLOSE_ACCOUNT]   = {BIT(ACCOUNT),     BIT(METADATA) | CONDITIONS},
     [COMMAND_SET_FLOOR]       = {BIT(ACCOUNT) | BIT(FLOOR),          BIT(METADATA) | CONDITIONS},
-    [COMMAND_BATCH]           = {BIT(COMMANDS),    BIT(ATOMIC) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
+    [COMMAND_BATCH]           = {BIT(COMMANDS),    BIT(ATOMIC) | TIMES},
+    [COMMAND_CANCEL]          = {BIT(TRANSACTION), BIT(METADATA) | BIT(NOT_AFTER) | BIT(DRY_RUN)},
     [COMMAND_GET_USER]        = {BIT(USER_ID),     0},
     [COMMAND_GET_ACCOUNT]     = {BIT(ACCOUNT),     0},
     [COMMAND_GET_BALANCE]     = {BIT(ACCOUNT),     BIT(AS_OF)},
@@ -412,7 +413,7 @@ static bool read_pair(struct decoding *decoding)
         return problem_set(decoding->problem, PROBLEM_SIZE, "body: keys must be text");
     if (decoding->leg_key != NULL && !read_leg_pair(decoding, name.text, &taken)) return false;
     if (taken) return true;
-    if (decoding->leg_key != NULL) allowed &= ~BIT(DRY_RUN);
+    if (decoding->leg_key != NULL) allowed &= ~(BIT(DRY_RUN) | BIT(NOT_BEFORE));
     while (key < KEYS_COUNT &&
            ((allowed >> key & 1) == 0 || !text_equal(text_of(keys[key].name), name.text)))
         key++;
@@ -437,6 +438,15 @@ static bool check_page(struct decoding *decoding)
     return refuse(decoding, KEY_CURSOR, "is from no reply to this question");
 }
 
+static bool check_times(struct decoding *decoding)
+{
+    const struct conditions *conditions = &decoding->out->conditions;
+    bool never =
+        conditions->not_after_us != 0 && conditions->not_after_us < conditions->not_before_us;
+
+    return !never || refuse(decoding, KEY_NOT_AFTER, "must not be before not_before");
+}
+
 static bool read_command(struct decoding *decoding)
 {
     struct value body;
@@ -448,7 +458,7 @@ static bool read_command(struct decoding *decoding)
     for (uint32_t key = 0; key < KEYS_COUNT; key++)
         if (((shapes[decoding->type].required & ~decoding->seen) >> key & 1) != 0)
             return refuse(decoding, key, "missing");
-    return check_page(decoding);
+    return check_times(decoding) && check_page(decoding);
 }
 
 bool command_decode(struct codec *codec, enum command_type type, enum encoding encoding,

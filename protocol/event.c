@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-enum { EVENT_FIELDS = 26 };
+enum { EVENT_FIELDS = 28 };
 
 static const char *const words[] = {
 #define X(name, word) [EVENT_##name] = (word),
@@ -39,6 +39,7 @@ enum event_type event_type_of(enum command_type type)
         [COMMAND_UNFREEZE_ACCOUNT] = EVENT_ACCOUNT_UNFROZEN,
         [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
         [COMMAND_SET_FLOOR] = EVENT_FLOOR_CHANGED,
+        [COMMAND_CANCEL] = EVENT_COMMAND_CANCELLED,
     };
     _Static_assert(EVENT_TRANSACTION_CREATED == 0, "of all that are not said above");
 
@@ -74,6 +75,8 @@ void event_pack(struct writer *writer, const struct event *event)
     if (event->amount != 0) pack_int(&map, "amount", event->amount);
     if (!uuid_is_zero(&event->refers))
         pack_uuid(&map, event->command == COMMAND_REVERSE ? "reverses" : "hold", &event->refers);
+    if (!uuid_is_zero(&event->scheduled)) pack_uuid(&map, "scheduled", &event->scheduled);
+    if (event->scheduled_us != 0) pack_time(&map, "scheduled_for", event->scheduled_us);
     if (event->expires_us != 0) pack_time(&map, "expires_at", event->expires_us);
     if (event->has_floor) pack_int(&map, "floor", event->floor);
     if (event->frozen != 0) pack_text(&map, "frozen", text_of(direction_word(event->frozen)));
@@ -200,6 +203,8 @@ bool event_unpack(struct bytes map, struct event *out, char problem[static PROBL
         {.name = "metadata", .type = FIELD_MAP, .target = &out->metadata},
         {.name = "hold", .type = FIELD_UUID, .target = &parts.hold},
         {.name = "reverses", .type = FIELD_UUID, .target = &parts.reverses},
+        {.name = "scheduled", .type = FIELD_UUID, .target = &out->scheduled},
+        {.name = "scheduled_for", .type = FIELD_TIME, .target = &out->scheduled_us},
         {.name = "expires_at", .type = FIELD_TIME, .target = &out->expires_us},
         {.name = "frozen", .type = FIELD_TEXT, .target = &parts.frozen},
     };

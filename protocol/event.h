@@ -20,6 +20,8 @@
     X(HOLD_PLACED,         "hold.placed") \
     X(HOLD_RELEASED,       "hold.released") \
     X(HOLD_EXPIRED,        "hold.expired") \
+    X(COMMAND_SCHEDULED,   "command.scheduled") \
+    X(COMMAND_CANCELLED,   "command.cancelled") \
     X(COMMAND_REJECTED,    "command.rejected")
 /* clang-format on */
 
@@ -41,9 +43,11 @@ struct event {
     int64_t amount;
     int64_t new_balance, held, seq; /* after it; only with has_balance */
     bool has_balance;
-    struct uuid refers; /* the hold, or the transaction that is reversed; zero: none */
-    int64_t expires_us; /* of a hold; 0: never */
-    int64_t floor;      /* FLOOR_CHANGED, or the one that was refused; only with has_floor */
+    struct uuid refers;    /* the hold, or the transaction that is reversed; zero: none */
+    struct uuid scheduled; /* the command that this executed or cancelled; zero: none */
+    int64_t scheduled_us;  /* COMMAND_SCHEDULED: for when */
+    int64_t expires_us;    /* of a hold; 0: never */
+    int64_t floor;         /* FLOOR_CHANGED, or the one that was refused; only with has_floor */
     bool has_floor;
     enum direction frozen; /* ACCOUNT_FROZEN and _UNFROZEN: what is frozen now; 0: nothing */
     enum result result;    /* COMMAND_REJECTED: why */

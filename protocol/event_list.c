@@ -9,7 +9,7 @@
 #include "protocol/unpack.h"
 #include "protocol/value.h"
 
-enum { LIST_FIELDS = 7, ARRAY16_HEAD = 0xdc };
+enum { LIST_FIELDS = 8, ARRAY16_HEAD = 0xdc };
 
 /* The head is filled in when it is known how many fit, so it is of the long form. */
 static uint32_t pack_events(struct writer *writer, const struct event_list *list)
@@ -35,6 +35,7 @@ bool event_list_encode(const struct event_list *list, enum encoding encoding, st
 
     pack_text(&map, "event_type", text_of(EVENT_LIST_WORD));
     pack_uuid(&map, "batch", &list->batch);
+    if (!uuid_is_zero(&list->scheduled)) pack_uuid(&map, "scheduled", &list->scheduled);
     pack_time(&map, "timestamp", list->timestamp_us);
     pack_hex(&map, "trace_id", &list->trace_id);
     pack_text(&map, "app_id", list->caller);
@@ -93,6 +94,7 @@ bool event_list_decode(struct codec *codec, struct bytes body, enum encoding enc
     struct field fields[LIST_FIELDS] = {
         {.name = "event_type", .type = FIELD_TEXT, .target = &event_type},
         {.name = "batch", .type = FIELD_UUID, .target = &out->batch, .required = true},
+        {.name = "scheduled", .type = FIELD_UUID, .target = &out->scheduled},
         {.name = "timestamp", .type = FIELD_TIME, .target = &out->timestamp_us, .required = true},
         {.name = "trace_id", .type = FIELD_HEX, .target = &out->trace_id, .required = true},
         {.name = "app_id", .type = FIELD_TEXT, .target = &out->caller},

@@ -20,7 +20,8 @@ _Static_assert(6 * (EVENT_LIST_SIZE + EVENT_SIZE_MAX) < BODY_SIZE_MAX, "said abo
 #define EVENT_LIST_WORD "batch.applied" /* its event_type, and the routing key */
 
 struct event_list {
-    struct uuid batch; /* the batch's id */
+    struct uuid batch;     /* the batch's id */
+    struct uuid scheduled; /* that it is the execution of; zero: of none */
     struct text caller, key;
     int64_t timestamp_us;
     struct uuid trace_id;

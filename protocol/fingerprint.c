@@ -132,6 +132,13 @@ struct uuid page_fingerprint(const struct page *page, struct text account, int64
     return digest_end();
 }
 
+struct uuid scheduled_digest(const struct uuid *scheduled)
+{
+    sha256_begin();
+    digest_add(scheduled->bytes, sizeof scheduled->bytes);
+    return digest_end();
+}
+
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body)
 {
     sha256_begin();

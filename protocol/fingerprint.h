@@ -19,6 +19,10 @@ struct uuid idempotency_digest(struct text caller, struct text key);
 /* Of a place in an account's history, and all of the question but its limit and cursor. */
 struct uuid page_fingerprint(const struct page *page, struct text account, int64_t seq);
 
+/* The key of what becomes of a scheduled command: of one part alone, so no caller and key have it.
+ */
+struct uuid scheduled_digest(const struct uuid *scheduled);
+
 /* The same over the parts of a message, whatever they hold: for one that must not be decoded. */
 struct uuid message_digest(struct text message_id, struct text correlation_id, struct bytes body);
 

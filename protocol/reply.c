@@ -13,14 +13,14 @@
 #include <assert.h>
 
 enum {
-    REPLY_FIELDS = 18,
-    PAST_FIELDS = 3, /* of them; few replies have any, and without them a map's head is short */
+    REPLY_FIELDS = 19,
+    REPLY_AT_ONCE = 15, /* of one that tells no past: then a map's head is short */
     LEG_FIELDS = 6,
     BALANCE_FIELDS = 6,
     USER_FIELDS = 5,
     ACCOUNT_FIELDS = 10
 };
-enum { DETAILS_FIELDS = 18, DETAILS_AT_ONCE = 15, CODE_CREATED = 201, BALANCES_MAX = 2 };
+enum { DETAILS_FIELDS = 24, DETAILS_AT_ONCE = 15, CODE_CREATED = 201, BALANCES_MAX = 2 };
 
 _Static_assert(sizeof((struct reply *)NULL)->balances / sizeof(struct balance_view) == BALANCES_MAX,
                "a transaction has two sides");
@@ -91,6 +91,23 @@ static void pack_links(struct pack_map *map, const struct transaction_view *view
     pack_id(map, view->type == COMMAND_REVERSE ? "reverses" : "hold", &view->refers);
 }
 
+static const char *state_of(const struct transaction_view *view)
+{
+    if (uuid_is_zero(&view->ended)) return "pending";
+    if (view->cancelled) return "cancelled";
+    return view->ended_result == RESULT_APPLIED ? "executed" : "refused";
+}
+
+static void pack_schedule(struct pack_map *map, const struct transaction_view *view)
+{
+    pack_id(map, "scheduled", &view->scheduled);
+    if (view->scheduled_us == 0) return;
+    pack_time(map, "scheduled_for", view->scheduled_us);
+    pack_text(map, "state", text_of(state_of(view)));
+    pack_id(map, view->cancelled ? "cancelled_by" : "executed_by", &view->ended);
+    pack_text(map, "error", text_of(result_word(view->ended_result)));
+}
+
 static void pack_details(struct writer *writer, const struct transaction_view *view)
 {
     /* No transaction has all of its fields. */
@@ -102,13 +119,15 @@ static void pack_details(struct writer *writer, const struct transaction_view *v
     pack_text(&map, "credit", view->credit);
     pack_text(&map, "asset", view->asset);
     if (view->amount != 0) pack_int(&map, "amount", view->amount);
-    if (view->type == COMMAND_SET_FLOOR) pack_int(&map, "floor", view->floor);
+    if (view->type == COMMAND_SET_FLOOR && view->scheduled_us == 0)
+        pack_int(&map, "floor", view->floor);
     pack_time(&map, "created_at", view->created_us);
     pack_hex(&map, "trace_id", &view->trace_id);
     pack_text(&map, "app_id", view->caller);
     pack_text(&map, "idempotency_key", view->key);
     pack_raw(&map, "metadata", view->metadata);
-    pack_links(&map, view);
+    if (view->scheduled_us == 0) pack_links(&map, view);
+    pack_schedule(&map, view);
     pack_map_close(&map);
 }
 
@@ -118,7 +137,7 @@ static void pack_result(struct pack_map *map, const struct reply *reply)
 
     pack_text(map, "status", text_of(status_word(result_status(reply->result))));
     pack_int(map, "code", created ? CODE_CREATED : result_code(reply->result));
-    pack_text(map, "error", text_of(result_word(reply->result)));
+    pack_text(map, "error", text_of(result_error(reply->result)));
 }
 
 static void pack_balances(struct writer *writer, struct pack_map *map, const struct reply *reply)
@@ -156,13 +175,13 @@ static void pack_history(struct writer *writer, struct pack_map *map,
 static void pack_reply(struct writer *writer, const struct reply *reply)
 {
     bool is_past = reply->as_of != NULL || reply->history != NULL;
-    struct pack_map map =
-        pack_map_open(writer, is_past ? REPLY_FIELDS : REPLY_FIELDS - PAST_FIELDS);
+    struct pack_map map = pack_map_open(writer, is_past ? REPLY_FIELDS : REPLY_AT_ONCE);
 
     pack_result(&map, reply);
     pack_text(&map, "message",
               reply->message.length > 0 ? reply->message : text_of(result_sentence(reply->result)));
     pack_balances(writer, &map, reply);
+    if (reply->scheduled_us != 0) pack_time(&map, "scheduled_for", reply->scheduled_us);
     if (reply->has_failed_leg) pack_int(&map, "failed", reply->failed_leg);
     if (reply->legs_count > 0) {
         pack_key(&map, "results");
@@ -319,12 +338,26 @@ static bool take_account(struct bytes map, struct arena *arena, struct reply *ou
     return true;
 }
 
+/* It must be what the other fields say. */
+static bool take_state(struct text state, struct text error, struct transaction_view *view,
+                       char problem[static PROBLEM_SIZE])
+{
+    view->ended_result = RESULT_APPLIED;
+    if (error.length > 0 && !result_parse(error, &view->ended_result))
+        return problem_set(problem, PROBLEM_SIZE, "error: '%.*s' is not known",
+                           TEXT_ARGS(problem_quote(error)));
+    bool right = view->scheduled_us == 0 ? state.length == 0 && error.length == 0
+                                         : text_equal(state, text_of(state_of(view)));
+    return right || problem_set(problem, PROBLEM_SIZE, "state: is not that of the other fields");
+}
+
 static bool take_details(struct bytes map, struct arena *arena, struct reply *out,
                          char problem[static PROBLEM_SIZE])
 {
     struct transaction_view *view = arena_take(arena, sizeof *view);
-    struct text type = {0};
+    struct text type = {0}, state = {0}, error = {0};
     struct uuid hold = {0}, reverses = {0}, ended_by = {0}, reversed_by = {0};
+    struct uuid executed_by = {0}, cancelled_by = {0};
 
     if (view == NULL) return problem_set(problem, PROBLEM_SIZE, "body: no memory is left");
     *view = (struct transaction_view){0};
@@ -347,6 +380,12 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
         {.name = "reverses", .type = FIELD_UUID, .target = &reverses},
         {.name = "ended_by", .type = FIELD_UUID, .target = &ended_by},
         {.name = "reversed_by", .type = FIELD_UUID, .target = &reversed_by},
+        {.name = "scheduled", .type = FIELD_UUID, .target = &view->scheduled},
+        {.name = "scheduled_for", .type = FIELD_TIME, .target = &view->scheduled_us},
+        {.name = "state", .type = FIELD_TEXT, .target = &state},
+        {.name = "executed_by", .type = FIELD_UUID, .target = &executed_by},
+        {.name = "cancelled_by", .type = FIELD_UUID, .target = &cancelled_by},
+        {.name = "error", .type = FIELD_TEXT, .target = &error},
     };
     if (!unpack_fields(map, fields, DETAILS_FIELDS, problem)) return false;
     if (!command_type_parse(type, &view->type))
@@ -354,8 +393,10 @@ static bool take_details(struct bytes map, struct arena *arena, struct reply *ou
                            TEXT_ARGS(problem_quote(type)));
     view->refers = view->type == COMMAND_REVERSE ? reverses : hold;
     view->settled = view->type == COMMAND_HOLD ? ended_by : reversed_by;
+    view->cancelled = !uuid_is_zero(&cancelled_by);
+    view->ended = view->cancelled ? cancelled_by : executed_by;
     out->details = view;
-    return true;
+    return take_state(state, error, view, problem);
 }
 
 /* The maps within the reply; an empty one is absent. */
@@ -460,6 +501,7 @@ static bool take_result(struct text status_text, struct text error, enum result 
     if (!status_parse(status_text, &status))
         return problem_set(problem, PROBLEM_SIZE, "status: '%.*s' is not known",
                            TEXT_ARGS(problem_quote(status_text)));
+    if (status == STATUS_SCHEDULED && error.length == 0) *out = RESULT_SCHEDULED;
     if (error.length > 0 && !result_parse(error, out))
         return problem_set(problem, PROBLEM_SIZE, "error: '%.*s' is not known",
                            TEXT_ARGS(problem_quote(error)));
@@ -480,6 +522,7 @@ bool reply_decode(struct codec *codec, struct bytes body, enum encoding encoding
     struct field fields[REPLY_FIELDS] = {
         {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction},
         {.name = "failed", .type = FIELD_INT, .target = &failed},
+        {.name = "scheduled_for", .type = FIELD_TIME, .target = &out->scheduled_us},
         {.name = "results", .type = FIELD_ARRAY, .target = &parts.results},
         {.name = "status", .type = FIELD_TEXT, .target = &status, .required = true},
         {.name = "code", .type = FIELD_INT, .target = &code, .required = true},

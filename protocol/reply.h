@@ -50,6 +50,13 @@ struct transaction_view {
         settled; /* by this: the hold ended, the transaction was reversed; zero: it is not */
     int64_t remaining, expires_us; /* of a hold; expires_us 0: never */
     int64_t floor;                 /* that a set_floor set */
+    struct uuid scheduled;         /* the command that this executed or cancelled; zero: none */
+    /* Of a scheduled command: for when (of any other 0), and what ended it (zero: it is pending).
+     */
+    int64_t scheduled_us;
+    struct uuid ended;
+    bool cancelled;
+    enum result ended_result; /* of its execution */
 };
 
 struct reply;
@@ -63,7 +70,8 @@ struct reply {
     bool created;        /* applied with 201 instead of 200 */
     struct text message; /* empty: the result's own sentence */
     bool has_transaction;
-    struct uuid transaction;
+    struct uuid transaction; /* of RESULT_SCHEDULED it names the command that was scheduled */
+    int64_t scheduled_us;    /* RESULT_SCHEDULED: for when */
     struct balance_view balances[2];
     uint32_t balances_count;
     const struct user_view *user; /* of a query; else NULL */

@@ -51,6 +51,8 @@ static void read_properties(struct request *out, const uint8_t random[static TRA
         out->key = key;
         out->key_digest = idempotency_digest(out->caller, out->key);
     }
+    out->scheduled = out->incoming.scheduled;
+    if (!uuid_is_zero(&out->scheduled)) out->key_digest = scheduled_digest(&out->scheduled);
     /* 0 says that there is none, so the first microsecond of all is taken for the second. */
     if (time_parse(properties->deadline, &deadline_us))
         out->deadline_us = deadline_us > 0 ? deadline_us : 1;

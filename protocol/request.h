@@ -20,6 +20,7 @@ struct incoming { /* as it came from the broker */
     bool oversized;
     bool redelivered;
     bool is_own; /* no broker brought it: the ledger asks itself, and needs no permission */
+    struct uuid scheduled; /* no queue brought it: what was scheduled under this id is due */
 };
 
 struct request {
@@ -34,10 +35,11 @@ struct request {
     struct text user_id;     /* checked by the broker; empty: none was given */
     bool is_own;             /* as in incoming */
     bool has_key;            /* always, for a command that changes something */
-    struct uuid key_digest;  /* of caller and key */
+    struct uuid key_digest;  /* of caller and key; with `scheduled` of that alone */
     struct uuid fingerprint; /* of the command */
     int64_t deadline_us;     /* x-deadline; 0: none */
     int64_t at_us;           /* of what is imported: when it happened; 0: now */
+    struct uuid scheduled;   /* that this is the execution of; zero: of none */
     struct command command;  /* with a fault at most its type, see has_type */
 };
 

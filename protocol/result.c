@@ -20,10 +20,11 @@ static const struct {
 _Static_assert(sizeof results / sizeof *results == RESULTS_COUNT, "each result has its row");
 
 static const char *const statuses[] = {
-    [STATUS_APPLIED]  = "applied",
-    [STATUS_REJECTED] = "rejected",
-    [STATUS_CONFLICT] = "conflict",
-    [STATUS_FAILED]   = "failed",
+    [STATUS_APPLIED]   = "applied",
+    [STATUS_SCHEDULED] = "scheduled",
+    [STATUS_REJECTED]  = "rejected",
+    [STATUS_CONFLICT]  = "conflict",
+    [STATUS_FAILED]    = "failed",
 };
 _Static_assert(sizeof statuses / sizeof *statuses == STATUS_FAILED + 1, "each status has its row");
 /* clang-format on */
@@ -32,6 +33,11 @@ const char *result_word(enum result result)
 {
     assert(result < RESULTS_COUNT);
     return results[result].word;
+}
+
+const char *result_error(enum result result)
+{
+    return result == RESULT_SCHEDULED ? "" : result_word(result);
 }
 
 const char *result_sentence(enum result result)

@@ -158,14 +158,15 @@ static bool is_suspect(const struct cycle *cycle, uint32_t i, struct properties 
            properties->delivery_count >= SUSPECT_DELIVERIES;
 }
 
+/* What was scheduled is no dead letter, whatever is wrong with it: that is its outcome. */
 static void make_work(struct cycle *cycle, uint32_t at, const uint8_t random[UUID_RANDOM_SIZE])
 {
     const struct request *request = &cycle->requests[at];
+    bool dies = request->fault != RESULT_APPLIED && uuid_is_zero(&request->scheduled);
 
-    cycle->works[at] =
-        (struct work){.request = request,
-                      .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random),
-                      .origin = request->fault == RESULT_APPLIED ? ORIGIN_NONE : ORIGIN_FAULT};
+    cycle->works[at] = (struct work){.request = request,
+                                     .id = uuid_v7((uint64_t)clock_wall_us() / 1000, random),
+                                     .origin = dies ? ORIGIN_FAULT : ORIGIN_NONE};
 }
 
 /* The legs follow their batch. Of one that is wrong there are none. */
@@ -196,6 +197,7 @@ static bool prepare_message(struct cycle *cycle, uint32_t i, const struct incomi
     if (at == BATCH_WORKS_MAX) return false;
     struct request *request = &cycle->requests[at];
     random_bytes(random, sizeof random);
+    if (BROKEN("killed_by_a_message") && !unread) broken_die_of(incoming->body);
     if (unread)
         request_set_aside(incoming, RESULT_CRASHED_WORKER, random, request);
     else
@@ -221,7 +223,6 @@ static bool prepare_one(struct cycle *cycle, uint32_t i, bool unread)
                                 .redelivered = delivery->redelivered};
 
     assert(delivery->queue < cycle->names->shards);
-    if (BROKEN("killed_by_a_message") && !unread) broken_die_of(incoming.body);
     return prepare_message(cycle, i, &incoming, unread);
 }
 
@@ -386,36 +387,78 @@ bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct e
 
 /* --- what no queue brought --------------------------------------------------------------- */
 
-static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct err *err)
+static bool is_scheduled(const struct work *work)
+{
+    return !uuid_is_zero(&work->request->scheduled);
+}
+
+static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct decided *out,
+                   struct err *err)
 {
     struct batch batch = batch_of(cycle, from, count);
+    uint32_t half = count / 2;
 
     cycle->scratch.used = cycle->decoded;
     ledger_forget(&batch);
     if (commit(cycle, &batch, err)) {
         cycle->io->report(cycle->io->context, &batch);
+        out->settled += count;
         return true;
     }
     cycle->io->abandon(cycle->io->context);
-    if (err->kind != ERR_REJECT || count == 1) return false;
-    return decide(cycle, from, count / 2, err) &&
-           decide(cycle, from + count / 2, count - count / 2, err);
+    if (err->kind != ERR_REJECT) return false;
+    if (count > 1)
+        return decide(cycle, from, half, out, err) &&
+               decide(cycle, from + half, count - half, out, err);
+    if (is_scheduled(&batch.works[0]) && !batch.works[0].isolated) {
+        batch.works[0].isolated = true;
+        return decide(cycle, from, 1, out, err);
+    }
+    out->left++;
+    out->why = *err;
+    return true;
 }
 
-bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count,
-                  struct err *err)
+/* From the first on, as many as fit. */
+static bool decide_some(struct cycle *cycle, const struct incoming *incoming, uint32_t count,
+                        bool unread, struct decided *out, struct err *err)
 {
     bool ok = true;
 
-    assert(!cycle_holds(cycle));
     cycle_drop(cycle);
     arena_reset(&cycle->scratch);
     cycle->works_at[0] = 0;
     while (cycle->prepared < count &&
-           prepare_message(cycle, cycle->prepared, &incoming[cycle->prepared], false))
+           prepare_message(cycle, cycle->prepared, &incoming[cycle->prepared], unread))
         cycle->prepared++;
     cycle->decoded = cycle->scratch.used;
-    if (cycle->prepared > 0) ok = decide(cycle, 0, cycle->prepared, err);
+    if (cycle->prepared > 0) ok = decide(cycle, 0, cycle->prepared, out, err);
     cycle_drop(cycle);
     return ok;
+}
+
+/* Noted before it is touched. */
+static bool decide_suspect(struct cycle *cycle, const struct incoming *incoming,
+                           struct decided *out, struct err *err)
+{
+    const struct cycle_io *io = cycle->io;
+    struct uuid digest = scheduled_digest(&incoming->scheduled);
+    uint32_t times = 0;
+
+    if (!io->suspect(io->context, &digest, &times, err) ||
+        !decide_some(cycle, incoming, 1, times > cycle->crash_limit, out, err))
+        return false;
+    io->acquit(io->context, &digest);
+    return true;
+}
+
+bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count, bool alone,
+                  struct decided *out, struct err *err)
+{
+    assert(!cycle_holds(cycle));
+    *out = (struct decided){0};
+    if (!alone) return decide_some(cycle, incoming, count, false, out, err);
+    for (uint32_t i = 0; i < count; i++)
+        if (!decide_suspect(cycle, &incoming[i], out, err)) return false;
+    return true;
 }

@@ -63,10 +63,19 @@ void cycle_close(struct cycle *cycle); /* NULL is fine */
 /* One turn: what is in hand, else what arrives within wait_ms. *taken is the number of deliveries
  * settled; on success none is in hand. */
 MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct err *err);
-/* Commands of the worker's own, at most BATCH_COMMANDS_MAX, while nothing is in hand: decided and
- * committed as others are, and nothing is acknowledged. As many of the first as fit. */
+
+struct decided { /* by cycle_decide */
+    uint32_t settled;
+    uint32_t left; /* could not be stored, and stay as they are */
+    struct err why;
+};
+
+/* Commands that no queue brought, at most BATCH_COMMANDS_MAX, while nothing is in hand: decided and
+ * committed as others are, and nothing is acknowledged. As many of the first as fit. Of what was
+ * scheduled and cannot be stored, the outcome is that. `alone`: a process may have died over one of
+ * them, so each is decided as a suspect is. */
 MUST_CHECK bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count,
-                             struct err *err);
+                             bool alone, struct decided *out, struct err *err);
 bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */
 /* Takes what has arrived unless there is something in hand, for a turn to come: while there can be
  * no turn, it is known what waits. */

@@ -23,7 +23,7 @@ static struct {
     struct metric *suspects;
     char denial_labels[COMMANDS_COUNT][DENIALS][LABELS_SIZE];
     struct metric *denials[COMMANDS_COUNT][DENIALS];
-    struct metric *batch_seconds, *batches, *shards, *oldest;
+    struct metric *batch_seconds, *batches, *shards, *oldest, *overdue;
     struct metric *transient[3];
     struct metric *lookups[3];
 } state;
@@ -40,7 +40,7 @@ static void open_commands(void)
             (void)snprintf(labels, LABELS_SIZE, "type=\"%s\",status=\"%s\",error=\"%s\"",
                            type == NO_TYPE ? "" : command_word((enum command_type)type),
                            status_word(result_status((enum result)result)),
-                           result_word((enum result)result));
+                           result_error((enum result)result));
             state.commands[type][result] =
                 metric_register(METRIC_COUNTER, "ledger_commands_total",
                                 "Commands and queries answered, by type and outcome.", labels);
@@ -87,6 +87,10 @@ void report_open(enum report_level level)
     state.oldest = metric_register(
         METRIC_GAUGE, "ledger_oldest_unanswered_seconds",
         "Age of the oldest message taken and not settled, since its timestamp; 0: none.", NULL);
+    state.overdue = metric_register(
+        METRIC_GAUGE, "ledger_scheduled_overdue_seconds",
+        "For how long the first scheduled command that is not executed has been due; 0: none.",
+        NULL);
     static const char *const transient_labels[] = {
         "dependency=\"postgres\"", "dependency=\"rabbitmq\"", "dependency=\"redis\""};
     for (uint32_t i = 0; i < 3; i++)
@@ -111,7 +115,8 @@ static void log_command(const struct work *work)
     size_t count = 0;
 
     if (state.level == REPORT_NONE) return;
-    if (state.level == REPORT_REFUSED && status == STATUS_APPLIED) return;
+    if (state.level == REPORT_REFUSED && (status == STATUS_APPLIED || status == STATUS_SCHEDULED))
+        return;
     uuid_format_hex(&request->trace.trace_id, trace);
     fields[count++] = (struct log_field){.name = "trace_id", .text = text_of(trace)};
     if (request->trace.verbatim.length > 0)
@@ -120,9 +125,9 @@ static void log_command(const struct work *work)
         fields[count++] = (struct log_field){.name = "type",
                                              .text = text_of(command_word(request->command.type))};
     fields[count++] = (struct log_field){.name = "status", .text = text_of(status_word(status))};
-    if (reply->result != RESULT_APPLIED)
+    if (result_error(reply->result)[0] != '\0')
         fields[count++] =
-            (struct log_field){.name = "error", .text = text_of(result_word(reply->result))};
+            (struct log_field){.name = "error", .text = text_of(result_error(reply->result))};
     if (reply->has_transaction) {
         uuid_format(&reply->transaction, id);
         fields[count++] = (struct log_field){.name = "transaction", .text = text_of(id)};
@@ -197,6 +202,11 @@ void report_shards(uint32_t owned)
 void report_oldest(uint64_t waited_us)
 {
     metric_set(state.oldest, (double)waited_us / 1e6);
+}
+
+void report_overdue(uint64_t waited_us)
+{
+    metric_set(state.overdue, (double)waited_us / 1e6);
 }
 
 void report_suspect(uint32_t times)

@@ -14,7 +14,10 @@ void report_batch(const struct batch *batch, uint64_t started_us, uint64_t now_u
 /* Gauges and counters of the process. */
 void report_shards(uint32_t owned);
 void report_oldest(uint64_t waited_us); /* of what is taken and not settled; 0: nothing */
-void report_suspect(uint32_t times);    /* one is begun, for the n-th time */
+/* For how long the first of the scheduled commands that wait to be executed has been due; 0: none.
+ */
+void report_overdue(uint64_t waited_us);
+void report_suspect(uint32_t times); /* one is begun, for the n-th time */
 void report_transient(const char *dependency);
 void report_redis(uint64_t hits, uint64_t misses, uint64_t errors);
 

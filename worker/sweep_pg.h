@@ -1,6 +1,7 @@
 /*
- * sweep_pg.h - holds that are due, and the commands that expire them. An expiry is a command like
- * any other: what it meets when its turn comes, a capture that was faster too, decides.
+ * sweep_pg.h - what is due: holds, and the commands that expire them; commands that were scheduled.
+ * Both are commands like any other: what they meet when their turn comes, a capture that was faster
+ * or a cancellation, decides.
  */
 #ifndef WORKER_SWEEP_PG_H
 #define WORKER_SWEEP_PG_H
@@ -8,7 +9,8 @@
 #include "base/query_pg.h"
 #include "protocol/request.h"
 
-enum { SWEEP_MOST = 256 };
+/* With bodies of 1 MiB in all; the last may take it over that. */
+enum { SWEEP_MOST = 256, SWEEP_ARENA_SIZE = 4 << 20 };
 
 /* The longest due first, at most SWEEP_MOST; everything points into the arena. Their keys are new
  * each time: nobody can have used them before, and that a hold is settled once is not theirs to see
@@ -16,5 +18,11 @@ enum { SWEEP_MOST = 256 };
 MUST_CHECK bool sweep_find(struct db *db, struct codec *codec, struct arena *arena,
                            struct incoming out[static SWEEP_MOST], uint32_t *count,
                            struct err *err);
+
+/* The longest due first, and of those due at once the one that was accepted first. *waited_us is
+ * for how long the first has been due; 0: none is. */
+MUST_CHECK bool sweep_scheduled(struct db *db, struct arena *arena,
+                                struct incoming out[static SWEEP_MOST], uint32_t *count,
+                                uint64_t *waited_us, struct err *err);
 
 #endif

@@ -36,7 +36,6 @@ enum {
     WAIT_MS = 100,
     PAUSE_STEP_MS = 100,
     ROLL_UP_MOST = 1000,
-    SWEEP_ARENA_SIZE = SWEEP_MOST * 1024,
 };
 
 /* LEFT: not consumed any more, and still locked. */
@@ -302,17 +301,49 @@ static bool leave_shards(struct worker *worker, const struct plan *plan, struct 
     return true;
 }
 
-/* Expires the holds that are due; as long as there are as many as one look finds, again soon. */
-static bool sweep(struct worker *worker, struct err *err)
+/* As long as a look finds some that are settled, the next one is soon: after what the queues have
+ * brought meanwhile. */
+static bool decide_due(struct worker *worker, const struct incoming *incoming, uint32_t count,
+                       bool alone, struct err *err)
+{
+    struct decided decided;
+
+    worker->taken_us = clock_monotonic_us();
+    if (!cycle_decide(worker->cycle, incoming, count, alone, &decided, err)) return false;
+    if (decided.settled > 0) worker->balance_at_ms = 0;
+    if (decided.left > 0)
+        log_warn("%u commands that are due stay so: %s", decided.left, decided.why.text);
+    return true;
+}
+
+/* Expires the holds that are due. */
+static bool expire_holds(struct worker *worker, struct err *err)
 {
     struct incoming incoming[SWEEP_MOST];
     uint32_t count = 0;
 
     arena_reset(&worker->arena);
     if (!sweep_find(worker->db, worker->codec, &worker->arena, incoming, &count, err)) return false;
-    if (count == SWEEP_MOST) worker->balance_at_ms = 0;
-    worker->taken_us = clock_monotonic_us();
-    return count == 0 || cycle_decide(worker->cycle, incoming, count, err);
+    return count == 0 || decide_due(worker, incoming, count, false, err);
+}
+
+/* Executes the commands that are due. That it is at it is noted beforehand: where the note of
+ * another process is found, that may have died over one of them. */
+static bool execute_scheduled(struct worker *worker, struct err *err)
+{
+    static const struct uuid note = {{0}}; /* no digest of a message */
+    struct incoming incoming[SWEEP_MOST];
+    uint32_t count = 0, times = 0;
+    uint64_t waited_us;
+
+    arena_reset(&worker->arena);
+    if (!sweep_scheduled(worker->db, &worker->arena, incoming, &count, &waited_us, err))
+        return false;
+    report_overdue(waited_us);
+    if (count == 0) return true;
+    return suspect_begin(worker->db, &worker->process, &note, &times, err) &&
+           decide_due(worker, incoming, count, times > 1, err) &&
+           suspect_settle(worker->db, &note, err);
 }
 
 /* The owner of the first shard keeps the house. */
@@ -320,8 +351,8 @@ static bool keep_house(struct worker *worker, struct err *err)
 {
     uint32_t rolled = 0;
 
-    return sweep(worker, err) && store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err) &&
-           suspect_clean(worker->db, err);
+    return expire_holds(worker, err) && execute_scheduled(worker, err) &&
+           store_roll_up(worker->db, ROLL_UP_MOST, &rolled, err) && suspect_clean(worker->db, err);
 }
 
 /* Once every balance_every_ms: looks who is there, gives up what is too much, takes what is free.
@@ -347,7 +378,9 @@ static bool balance_shards(struct worker *worker, struct err *err)
         log_info("took shard %s", worker->names.shard[plan.acquire[i]]);
     }
     report_shards(own);
-    return worker->shards[0] != SHARD_OURS || keep_house(worker, err);
+    if (worker->shards[0] == SHARD_OURS) return keep_house(worker, err);
+    report_overdue(0);
+    return true;
 }
 
 /* --- connections ------------------------------------------------------------------------- */
@@ -461,7 +494,8 @@ static bool turn(struct worker *worker, struct err *err)
     if (!connect_db(worker, err)) return false;
     if (!connect_consumer(worker, err)) return false;
     if (!cycle_holds(worker->cycle) && !balance_shards(worker, err)) return false;
-    if (!cycle_turn(worker->cycle, WAIT_MS, &taken, err)) return false;
+    uint32_t wait_ms = worker->balance_at_ms == 0 ? 0 : WAIT_MS;
+    if (!cycle_turn(worker->cycle, wait_ms, &taken, err)) return false;
     answer_idle(worker->answer);
     show_redis(worker);
     if (taken == 0) log_flush();

@@ -142,6 +142,8 @@ static void take_event(struct collector *self, const struct delivery *delivery)
         seen->seq = event.seq;
         seen->balance = event.new_balance;
         break;
+    case EVENT_COMMAND_SCHEDULED: /* the load schedules nothing */
+    case EVENT_COMMAND_CANCELLED:
     case EVENTS_COUNT:
         give_up("an event of no type");
     }

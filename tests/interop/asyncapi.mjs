@@ -129,6 +129,7 @@ function messageFor(messages, value, heading) {
   const byName = (name) => Object.values(messages).find((message) => message.name === name);
   if (value.event_type) return byName(value.event_type);
   if (!value.status) return byName(heading);
+  if (value.status === 'scheduled') return messages.scheduled;
   if (value.error) return messages.refusal;
   if (value.results) return messages.results;
   if (value.user) return messages.user;
@@ -166,7 +167,7 @@ const [, checkpointWord] = read('protocol/checkpoint.h').match(/#define CHECKPOI
 const events = [...tableOf('protocol/event.h', 'EVENTS').map(([, word]) => word), listWord, checkpointWord];
 const results = tableOf('protocol/result.h', 'RESULTS')
   .map(([, status, code, word, sentence]) => ({ word, status: status.toLowerCase(), code: Number(code), sentence }))
-  .filter(({ word }) => word !== '');
+  .filter(({ status }) => status !== 'applied' && status !== 'scheduled');
 
 const document = await parse();
 if (document) {

@@ -58,6 +58,7 @@ static const struct { const char *json, *problem; } refused[] = {
     {BATCH("{\"type\":\"deposit\",\"account\":\"a\",\"amount\":1}"), "commands[0]: idempotency_key: missing"},
     {BATCH(LEG("k", ",\"account\":\"a\"")), "commands[0]: amount: missing"},
     {BATCH(LEG("k", ",\"account\":\"a\",\"amount\":1,\"dry_run\":true")), "commands[0]: dry_run: unknown key for deposit"},
+    {BATCH(LEG("k", ",\"account\":\"a\",\"amount\":1,\"not_before\":\"2026-11-23T07:00:00Z\"")), "commands[0]: not_before: unknown key for deposit"},
     {BATCH(FULL("k") "," LEG("l", ",\"amuont\":1")), "commands[1]: amuont: unknown key for deposit"},
     {BATCH(LEG("", ",\"account\":\"a\",\"amount\":1")), "commands[0]: idempotency_key: must be a text"},
     {BATCH(LEG("\\u0000", ",\"account\":\"a\",\"amount\":1")), NULL},

@@ -78,6 +78,15 @@ static const struct golden {
     {{.type = COMMAND_SET_FLOOR, .account = WIRE_TEXT("a"), .amount = {INT64_MIN, 0, false}},
      WIRE_BYTES("\x82\xa7""account\xa1""a\xa5""floor\xd3\x80\x00\x00\x00\x00\x00\x00\x00"),
      "{\"account\":\"a\",\"floor\":-9223372036854775808}"},
+    {{.type = COMMAND_WITHDRAW, .account = WIRE_TEXT("a"), .amount = {1, 0, false},
+      .conditions = {.not_before_us = 1795417200000000, .not_after_us = 1795417200000001}},
+     WIRE_BYTES("\x84\xa7""account\xa1""a\xa6""amount\x01\xaanot_before\xbb""2026-11-23T07:00:00.000000Z"
+                "\xa9not_after\xbb""2026-11-23T07:00:00.000001Z"),
+     "{\"account\":\"a\",\"amount\":1,\"not_before\":\"2026-11-23T07:00:00.000000Z\","
+     "\"not_after\":\"2026-11-23T07:00:00.000001Z\"}"},
+    {{.type = COMMAND_CANCEL, .transaction = WIRE_TRANSACTION, .dry_run = true},
+     WIRE_BYTES("\x82\xabtransaction\xd9\x24""019aaf11-2233-7444-8555-66778899aabb\xa7""dry_run\xc3"),
+     "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\",\"dry_run\":true}"},
 };
 
 #define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
@@ -185,6 +194,13 @@ static const struct {
     {COMMAND_DEPOSIT, "{\"if_balance_at_least\":1.5}",        "if_balance_at_least: a float is refused; send an integer of minor units or a decimal string"},
     {COMMAND_DEPOSIT, "{\"if_balance_at_least\":\"1,5\"}",    "if_balance_at_least: '1,5' is not a decimal number of at most 19 digits"},
     {COMMAND_DEPOSIT, "{\"not_after\":\"tomorrow\"}",         "not_after: must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z"},
+    {COMMAND_DEPOSIT, "{\"not_before\":1795417200}",          "not_before: must be an RFC 3339 time with a zone, as 2026-11-23T07:00:00Z"},
+    {COMMAND_DEPOSIT, "{\"account\":\"a\",\"amount\":1,\"not_after\":\"2026-11-23T07:00:00Z\",\"not_before\":\"2026-11-23T07:00:00.000001Z\"}",
+                                                              "not_after: must not be before not_before"},
+    {COMMAND_CANCEL, "{}",                                    "transaction: missing"},
+    {COMMAND_CANCEL, "{\"not_before\":\"2026-11-23T07:00:00Z\"}", "not_before: unknown key for cancel"},
+    {COMMAND_CANCEL, "{\"if_seq\":1}",                        "if_seq: unknown key for cancel"},
+    {COMMAND_GET_BALANCE, "{\"not_before\":\"2026-11-23T07:00:00Z\"}", "not_before: unknown key for get_balance"},
     {COMMAND_GET_BALANCE, "{\"if_seq\":1}",                   "if_seq: unknown key for get_balance"},
     {COMMAND_DEPOSIT, "{\"metadata\":[]}",                    "metadata: must be a map"},
     {COMMAND_DEPOSIT, "{\"metadata\":\"\"}",                  "metadata: must be a map"},
@@ -437,7 +453,8 @@ static void random_conditions(struct command *command)
     if (conditions->has_if_seq) conditions->if_seq = rand() % 3 == 0 ? INT64_MAX : rand() % 9;
     conditions->has_if_balance = rand() % 4 == 0;
     if (conditions->has_if_balance) conditions->if_balance = random_amount();
-    if (rand() % 4 == 0) conditions->not_after_us = 1 + rand();
+    if (command->type != COMMAND_CANCEL && rand() % 4 == 0) conditions->not_before_us = 1 + rand();
+    if (rand() % 4 == 0) conditions->not_after_us = conditions->not_before_us + 1 + rand() % 9;
 }
 
 static void random_target(struct command *command)
@@ -484,6 +501,22 @@ static void random_query(struct command *command)
         as_of->time_us = 1 + wire_random_time();
     else if (rand() % 2 == 0)
         as_of->transaction = wire_random_uuid();
+}
+
+/* A batch's legs are read elsewhere. */
+static void random_without_account(struct command *command)
+{
+    struct conditions *conditions = &command->conditions;
+
+    *conditions = (struct conditions){.not_before_us = conditions->not_before_us,
+                                      .not_after_us = conditions->not_after_us};
+    if (command->type == COMMAND_CANCEL) {
+        command->transaction = wire_random_uuid();
+        return;
+    }
+    command->independent = rand() % 2 == 0;
+    command->legs = (struct bytes)WIRE_BYTES("\x92\x80\x80");
+    command->legs_count = 2;
 }
 
 static struct command random_command(void)
@@ -538,11 +571,9 @@ static struct command random_command(void)
         command.account = random_id(ID_LENGTH_MAX);
         command.amount = random_amount();
         return command;
-    case COMMAND_BATCH: /* it has one condition alone; its legs are read elsewhere */
-        command.conditions = (struct conditions){.not_after_us = command.conditions.not_after_us};
-        command.independent = rand() % 2 == 0;
-        command.legs = (struct bytes)WIRE_BYTES("\x92\x80\x80");
-        command.legs_count = 2;
+    case COMMAND_CANCEL:
+    case COMMAND_BATCH:
+        random_without_account(&command);
         return command;
     case COMMAND_GET_USER:
     case COMMAND_GET_ACCOUNT:
@@ -666,6 +697,10 @@ static void digests_are_for_ever(void **state)
     uuid_format_hex(&digest, hex);
     assert_string_equal(hex, "6236348584fa6f694e280db5a371d323");
 
+    digest = scheduled_digest(&digest);
+    uuid_format_hex(&digest, hex);
+    assert_string_equal(hex, "9eeba8505d8c8bcc74e1b902d1d01a34");
+
     struct uuid shifted = idempotency_digest(text_of("shopo"), text_of("rder-1"));
     assert_false(wire_uuid_equal(shifted, idempotency_digest(text_of("shop"), text_of("order-1"))));
     shifted = idempotency_digest(text_of(""), text_of("order-1"));
@@ -693,6 +728,7 @@ static const struct {
     {COMMAND_CLOSE_ACCOUNT,   "close_account",   "account", 12,  true},
     {COMMAND_BATCH,           "batch",           "",        13,  true},
     {COMMAND_SET_FLOOR,       "set_floor",       "account", 14,  true},
+    {COMMAND_CANCEL,          "cancel",          "",        15,  true},
     {COMMAND_GET_USER,        "get_user",        "user",    101, false},
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},

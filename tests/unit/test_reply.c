@@ -97,6 +97,13 @@ static const struct transaction_view details = {.transaction = WIRE_TRANSACTION,
                                                 .key = {"k1", 2},
                                                 .metadata = WIRE_BYTES("\x80")};
 
+static const struct transaction_view executed = {.transaction = WIRE_TRANSACTION,
+                                                 .type = COMMAND_CANCEL,
+                                                 .created_us = WIRE_NOON_US,
+                                                 .trace_id = WIRE_TRACE_ID,
+                                                 .key = {"k1", 2},
+                                                 .scheduled = WIRE_TRANSACTION};
+
 /* clang-format off */
 static const struct entry_view entries[] = {
     {.transaction = WIRE_TRANSACTION, .type = COMMAND_REVERSE, .amount = 5, .moves = true, .is_credit = true,
@@ -114,8 +121,49 @@ static const struct history_view history = {
 static const struct history_view nothing = {.count = 0};
 static const struct as_of_view as_of = {WIRE_TRANSACTION, WIRE_NOON_US};
 static const struct as_of_view since_opened = {.timestamp_us = WIRE_NOON_US};
+#define WAITED(...) {.transaction = WIRE_TRANSACTION, .type = COMMAND_HOLD, .created_us = WIRE_NOON_US, \
+                     .trace_id = WIRE_TRACE_ID, .key = {"k1", 2}, .scheduled_us = WIRE_NOON_US, __VA_ARGS__}
+static const struct transaction_view waited[] = {
+    WAITED(.ended_result = RESULT_APPLIED), WAITED(.ended_result = RESULT_INSUFFICIENT_FUNDS, .ended = WIRE_TRANSACTION),
+    WAITED(.ended_result = RESULT_APPLIED, .ended = WIRE_TRANSACTION),
+    WAITED(.ended_result = RESULT_APPLIED, .ended = WIRE_TRANSACTION, .cancelled = true)};
+#define OF_WAITED(view) {.result = RESULT_APPLIED, .details = &(view), .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID}
+#define WAITED_HEAD(size) "\x86" APPLIED "\xa7" "details" size TRANSACTION "\xa4" "type" "\xa4" "hold" CREATED_AT TRACE_ID \
+         "\xaf" "idempotency_key" "\xa2" "k1" "\xad" "scheduled_for" "\xbb" "2026-11-23T12:00:00.000000Z"
+#define JSON_WAITED JSON_APPLIED "\"details\":{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\"," \
+         "\"type\":\"hold\",\"created_at\":\"2026-11-23T12:00:00.000000Z\",\"trace_id\":" \
+         "\"4bf92f3577b34da6a3ce929d0e0e4736\",\"idempotency_key\":\"k1\",\"scheduled_for\":\"2026-11-23T12:00:00.000000Z\","
+#define UUID_TEXT "\xd9\x24" "019aaf11-2233-7444-8555-66778899aabb"
+#define JSON_UUID "\"019aaf11-2233-7444-8555-66778899aabb\""
 
 static const struct golden goldens[] = {
+    {"scheduled",
+     {.result = RESULT_SCHEDULED, .has_transaction = true, .transaction = WIRE_TRANSACTION,
+      .scheduled_us = WIRE_NOON_US, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
+     WIRE_TEXT("\x87" "\xa6" "status" "\xa9" "scheduled" "\xa4" "code" "\xcc\xca"
+         "\xa7" "message" "\xd9\x27" "accepted, and to be decided at its time" TRANSACTION
+         "\xad" "scheduled_for" "\xbb" "2026-11-23T12:00:00.000000Z" TIMESTAMP TRACE_ID),
+     WIRE_TEXT("{\"status\":\"scheduled\",\"code\":202,\"message\":\"accepted, and to be decided at its time\","
+         "\"transaction\":" JSON_UUID ",\"scheduled_for\":\"2026-11-23T12:00:00.000000Z\"," JSON_END)},
+    {"pending", OF_WAITED(waited[0]),
+     WIRE_TEXT(WAITED_HEAD("\x87") "\xa5" "state" "\xa7" "pending" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_WAITED "\"state\":\"pending\"}," JSON_END)},
+    {"refused when it was due", OF_WAITED(waited[1]),
+     WIRE_TEXT(WAITED_HEAD("\x89") "\xa5" "state" "\xa7" "refused" "\xab" "executed_by" UUID_TEXT
+         "\xa5" "error" "\xb2" "insufficient_funds" TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_WAITED "\"state\":\"refused\",\"executed_by\":" JSON_UUID ",\"error\":\"insufficient_funds\"}," JSON_END)},
+    {"executed", OF_WAITED(waited[2]),
+     WIRE_TEXT(WAITED_HEAD("\x88") "\xa5" "state" "\xa8" "executed" "\xab" "executed_by" UUID_TEXT TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_WAITED "\"state\":\"executed\",\"executed_by\":" JSON_UUID "}," JSON_END)},
+    {"cancelled", OF_WAITED(waited[3]),
+     WIRE_TEXT(WAITED_HEAD("\x88") "\xa5" "state" "\xa9" "cancelled" "\xac" "cancelled_by" UUID_TEXT TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_WAITED "\"state\":\"cancelled\",\"cancelled_by\":" JSON_UUID "}," JSON_END)},
+    {"a cancellation", OF_WAITED(executed),
+     WIRE_TEXT("\x86" APPLIED "\xa7" "details" "\x86" TRANSACTION "\xa4" "type" "\xa6" "cancel" CREATED_AT TRACE_ID
+         "\xaf" "idempotency_key" "\xa2" "k1" "\xa9" "scheduled" UUID_TEXT TIMESTAMP TRACE_ID),
+     WIRE_TEXT(JSON_APPLIED "\"details\":{\"transaction\":" JSON_UUID ",\"type\":\"cancel\","
+         "\"created_at\":\"2026-11-23T12:00:00.000000Z\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\","
+         "\"idempotency_key\":\"k1\",\"scheduled\":" JSON_UUID "}," JSON_END)},
     {"applied, two balances",
      {.result = RESULT_APPLIED, .has_transaction = true, .transaction = WIRE_TRANSACTION,
       .balances = {{{"a", 1}, {"EUR", 3}, 70000, 100, 7, true},
@@ -281,6 +329,13 @@ static bool account_equal(const struct account_view *a, const struct account_vie
            a->floor == b->floor;
 }
 
+static bool schedule_equal(const struct transaction_view *a, const struct transaction_view *b)
+{
+    return a->scheduled_us == b->scheduled_us && wire_uuid_equal(a->ended, b->ended) &&
+           a->cancelled == b->cancelled &&
+           (a->scheduled_us == 0 || a->ended_result == b->ended_result);
+}
+
 static bool details_equal(const struct transaction_view *a, const struct transaction_view *b)
 {
     if (a == NULL || b == NULL) return a == b;
@@ -289,7 +344,8 @@ static bool details_equal(const struct transaction_view *a, const struct transac
            text_equal(a->asset, b->asset) && a->amount == b->amount &&
            a->created_us == b->created_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
            text_equal(a->caller, b->caller) && text_equal(a->key, b->key) &&
-           wire_bytes_equal(a->metadata, b->metadata) && a->floor == b->floor;
+           wire_bytes_equal(a->metadata, b->metadata) && a->floor == b->floor &&
+           wire_uuid_equal(a->scheduled, b->scheduled) && schedule_equal(a, b);
 }
 
 static bool entry_equal(const struct entry_view *a, const struct entry_view *b)
@@ -335,7 +391,7 @@ static bool reply_equal(const struct reply *a, const struct reply *b)
            account_equal(a->account, b->account) && details_equal(a->details, b->details) &&
            as_of_equal(a->as_of, b->as_of) && history_equal(a->history, b->history) &&
            a->timestamp_us == b->timestamp_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
-           a->replayed == b->replayed;
+           a->replayed == b->replayed && a->scheduled_us == b->scheduled_us;
 }
 
 static void test_golden(void **state)

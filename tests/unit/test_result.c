@@ -20,6 +20,7 @@ static const struct {
     {RESULT_EXPIRED,               "expired",                     STATUS_REJECTED,  408},
     {RESULT_OUT_OF_ORDER,          "out_of_order",                STATUS_REJECTED,  400},
     {RESULT_FORBIDDEN,             "forbidden",                   STATUS_REJECTED,  403},
+    {RESULT_TOO_FAR_AHEAD,         "too_far_ahead",               STATUS_REJECTED,  400},
     {RESULT_INVALID_AMOUNT,        "invalid_amount",              STATUS_REJECTED,  400},
     {RESULT_SAME_ACCOUNT,          "same_account",                STATUS_REJECTED,  400},
     {RESULT_ACCOUNT_RESERVED,      "account_reserved",            STATUS_REJECTED,  400},
@@ -30,12 +31,15 @@ static const struct {
     {RESULT_USER_NOT_FOUND,        "user_not_found",              STATUS_REJECTED,  404},
     {RESULT_TRANSACTION_NOT_FOUND, "transaction_not_found",       STATUS_REJECTED,  404},
     {RESULT_NOT_REVERSIBLE,        "not_reversible",              STATUS_REJECTED,  400},
+    {RESULT_NOT_SCHEDULED,         "not_scheduled",               STATUS_REJECTED,  400},
     {RESULT_ASSET_MISMATCH,        "asset_mismatch",              STATUS_REJECTED,  400},
     {RESULT_HOLD_CAPTURED,         "hold_captured",               STATUS_REJECTED,  400},
     {RESULT_HOLD_RELEASED,         "hold_released",               STATUS_REJECTED,  400},
     {RESULT_HOLD_EXPIRED,          "hold_expired",                STATUS_REJECTED,  400},
     {RESULT_HOLD_NOT_DUE,          "hold_not_due",                STATUS_REJECTED,  400},
     {RESULT_ALREADY_REVERSED,      "already_reversed",            STATUS_REJECTED,  400},
+    {RESULT_ALREADY_EXECUTED,      "already_executed",            STATUS_REJECTED,  400},
+    {RESULT_ALREADY_CANCELLED,     "already_cancelled",           STATUS_REJECTED,  400},
     {RESULT_AMOUNT_TOO_LARGE,      "amount_too_large",            STATUS_REJECTED,  400},
     {RESULT_SYSTEM_ACCOUNT,        "system_account",              STATUS_REJECTED,  400},
     {RESULT_ACCOUNT_CLOSED,        "account_closed",              STATUS_REJECTED,  400},
@@ -47,6 +51,7 @@ static const struct {
     {RESULT_OVERFLOW,              "overflow",                    STATUS_REJECTED,  400},
     {RESULT_INTERNAL,              "internal",                    STATUS_FAILED,    500},
     {RESULT_CRASHED_WORKER,        "crashed_worker",              STATUS_FAILED,    500},
+    {RESULT_SCHEDULED,             "scheduled",                   STATUS_SCHEDULED, 202},
     {RESULT_APPLIED,               "",                            STATUS_APPLIED,   200},
 };
 /* clang-format on */
@@ -60,6 +65,8 @@ static void results_are_what_callers_know(void **state)
     for (uint32_t i = 0; i < RESULTS_COUNT; i++) {
         assert_int_equal(results[i].result, i);
         assert_string_equal(result_word(results[i].result), results[i].word);
+        assert_string_equal(result_error(results[i].result),
+                            results[i].status == STATUS_SCHEDULED ? "" : results[i].word);
         assert_int_equal(result_status(results[i].result), results[i].status);
         assert_int_equal(result_code(results[i].result), results[i].code);
         assert_true(strlen(result_sentence(results[i].result)) > 0);
@@ -72,7 +79,7 @@ static void results_are_what_callers_know(void **state)
 
 static void statuses_are_words(void **state)
 {
-    static const char *const words[] = {"applied", "rejected", "conflict", "failed"};
+    static const char *const words[] = {"applied", "scheduled", "rejected", "conflict", "failed"};
     enum status parsed;
 
     (void)state;
