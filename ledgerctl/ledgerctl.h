@@ -49,6 +49,7 @@ enum exit_code run_verify(const struct options *options, const char *verb, char 
 enum exit_code run_import_files(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_proof(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_check_proof(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_scheduled(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_policy(const struct options *options, const char *verb, char **arguments);

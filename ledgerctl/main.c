@@ -20,7 +20,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, import, verify and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, import, verify, scheduled and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
@@ -62,6 +62,7 @@ static const struct verb {
     {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
     {"proof",           "TRANSACTION",        "that it is in what the notary signed, as JSON; --account", 1, 1, run_proof},
     {"check-proof",     "FILE",               "checks one, without any server; needs --public-key",  1, 1, run_check_proof},
+    {"scheduled",       "",                   "what waits to be executed, the first due first",      0, 0, run_scheduled},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */
