@@ -50,6 +50,7 @@ static bool make_request(struct fill *fill, const struct line *line, struct requ
                             .fault = RESULT_APPLIED,
                             .has_type = true,
                             .has_key = true,
+                            .is_own = true, /* the operator's: no policy is asked */
                             .caller = fill->caller,
                             .key = line->key,
                             .key_digest = idempotency_digest(fill->caller, line->key),
