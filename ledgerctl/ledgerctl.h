@@ -70,8 +70,6 @@ enum exit_code run_statement(const struct options *options, const char *verb, ch
 enum exit_code fill_as_of(const struct options *options, struct command *command);
 enum exit_code fill_page(const struct options *options, struct command *command);
 enum exit_code parse_time(const char *name, const char *text, int64_t *wall_us);
-enum exit_code parse_number(const char *name, const char *text, int64_t least, int64_t most,
-                            int64_t *out);
 
 void print_entries_head(void);
 void print_entry(const struct entry_view *view);
