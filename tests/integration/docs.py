@@ -74,6 +74,14 @@ def a_transfer(ledger):
     return ledger.must("transfer", **{"from": "alice:eur", "to": "bob:eur", "amount": "10.00"})["transaction"]
 
 
+def a_scheduled(ledger):
+    return ledger.ask("deposit", {"account": "alice:eur", "amount": 1, "not_before": later()})["transaction"]
+
+
+def later():
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def prepare(ledger, kind):
     """What must have happened before an example."""
     if kind != "open_account":
@@ -97,8 +105,7 @@ def with_ids(ledger, body):
             body[key] = a_transfer(ledger)
     for key in ("not_after", "not_before"):
         if key in body:
-            later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
-            body[key] = later.strftime("%Y-%m-%dT%H:%M:%SZ")
+            body[key] = later()
     return body
 
 
@@ -152,7 +159,10 @@ def run_protocol(ledger):
         reply = None
         for kind in kinds:
             prepare(ledger, kind)
-            said = ledger.ask(kind, with_ids(ledger, example))
+            body = with_ids(ledger, example)
+            if kind == "cancel":
+                body["transaction"] = a_scheduled(ledger)
+            said = ledger.ask(kind, body)
             if said.get("error") != REFUSED.get(kind):
                 fail(f"{kind} {example}: {said}")
             reply = reply or said  # the one that is printed is that of the first
@@ -171,7 +181,7 @@ def run_line(line):
 def at_this_time(line):
     """The times in it as if it were typed now: from ten days ago, to ten days from now, or now."""
     def instead(match):
-        days = {"--from": -10, "--to": 10}.get(match.group(1), 0)
+        days = {"--from": -10, "--to": 10, "--not-before": 10}.get(match.group(1), 0)
         time = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
         return match.group(1) + time.strftime(" %Y-%m-%dT%H:%M:%S.%fZ")
     return re.sub(r"(--[a-z-]+) \d{4}-\d\d-\d\dT[0-9:.]+Z", instead, line)
