@@ -162,7 +162,7 @@ static bool walk_range(struct walk *walk, const struct param params[static 2], s
         }
         if (cell_int64(row, 0, NUMBER) != walk->number) walk_begin(walk, row);
         bool has_entry = !cell_is_null(row, 0, FIELDS + CHAIN_SEQ);
-        if (has_entry) atomic_fetch_add(&verify->shared->entries, 1);
+        if (has_entry) atomic_fetch_add(&verify->shared->done, 1);
         if (has_entry && !walk->is_told) walk_step(walk, row);
         PQclear(row);
     }

@@ -22,11 +22,11 @@ struct verify_shared { /* by all jobs */
     struct verify_report *report; /* differences: under the lock, as are those of each check */
     uint64_t differences[VERIFY_CHECKS_MAX];
     pthread_mutex_t lock;
-    atomic_uint checks;           /* that are somebody's */
-    int64_t chained;              /* accounts up to this number are somebody's; under the lock */
-    atomic_uint_fast64_t entries; /* done so far */
-    atomic_bool failed;           /* one of the jobs did: the others need not go on */
-    atomic_uint ended;            /* jobs */
+    atomic_uint checks;        /* that are somebody's */
+    int64_t chained;           /* accounts up to this number are somebody's; under the lock */
+    atomic_uint_fast64_t done; /* entries and events, for the progress */
+    atomic_bool failed;        /* one of the jobs did: the others need not go on */
+    atomic_uint ended;         /* jobs */
 };
 
 struct verify {    /* one job */

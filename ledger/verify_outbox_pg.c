@@ -401,6 +401,8 @@ static bool compare_all(struct events *events, struct err *err)
     while (more) {
         if (!query_one(events->verify->db, &fetch, NULL, 0, &events->rows, err)) return false;
         more = PQntuples(events->rows) == PAGE_ROWS;
+        if (events->share == 0)
+            atomic_fetch_add(&events->verify->shared->done, (uint_fast64_t)PQntuples(events->rows));
         bool ok = compare_rows(events, err);
         PQclear(events->rows);
         if (!ok) return false;

@@ -237,7 +237,8 @@ static void show_progress(const struct verify_shared *shared)
     const struct verify_options *options = shared->options;
 
     if (options->progress == NULL) return;
-    options->progress(options->context, atomic_load(&shared->entries), shared->report->entries);
+    options->progress(options->context, atomic_load(&shared->done),
+                      shared->report->entries + shared->report->outbox_events);
 }
 
 /* The first error, when there is one. */

@@ -42,14 +42,16 @@ static void show_progress(void *context, uint64_t done, uint64_t all)
     if (isatty(STDERR_FILENO)) {
         int width = (int)(sizeof full - 1), part = (int)(percent * (sizeof full - 1) / 100);
         (void)fprintf(stderr,
-                      "\rverifying [%-*.*s] %3" PRIu64 "%%  %" PRIu64 " of %" PRIu64 " entries",
+                      "\rverifying [%-*.*s] %3" PRIu64 "%%  %" PRIu64 " of %" PRIu64
+                      " entries and events",
                       width, part, full, percent, done, all);
         return;
     }
     if (percent / 10 <= shown) return;
     shown = percent / 10;
-    (void)fprintf(stderr, "verifying: %" PRIu64 "%%, %" PRIu64 " of %" PRIu64 " entries\n", percent,
-                  done, all);
+    (void)fprintf(stderr,
+                  "verifying: %" PRIu64 "%%, %" PRIu64 " of %" PRIu64 " entries and events\n",
+                  percent, done, all);
 }
 
 static bool parse_jobs(const char *text, uint32_t *out)

@@ -34,6 +34,11 @@ expect "$(ctl batch - --key b1 <<<"[$(leg b1/1 60), $(leg b1/2 40)]")" status ap
 expect "$(ctl withdraw ada 1000000)" status rejected
 refusal=$(sql "SELECT id FROM journal WHERE result IS NOT NULL")
 
+echo "the fields are those of the program"
+fields=$(sed -nE 's/^ *X\([A-Z]+, +[0-9]+, +"([a-z_]+)".*/\1/p' ledger/chain.h | tr '\n' ' ')
+known=$(cd tests/interop && python3 -c 'import check_proof; print(*[name for name, _ in check_proof.FIELDS], "")')
+[[ $fields == "$known" ]] || fail "check_proof.py knows '$known', chain.h '$fields'"
+
 echo "not before a checkpoint"
 proof "$first" 2>"$logs/early" && fail "there is a proof without a checkpoint"
 grep -q 'not covered yet: try again after the next checkpoint' "$logs/early" || fail "$(<"$logs/early")"

@@ -302,6 +302,7 @@ static const char *const changes[] = {
     "leg = 0",
     "floor = 0",
     "import = 1",
+    "scheduled = id",
     "credit_hash = NULL",
     "credit_hash = ''",
     "credit_hash = sha256(credit_hash)",

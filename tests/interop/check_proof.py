@@ -11,7 +11,8 @@ FIELDS = [  # in the order of their numbers, from 1
     ('balance', NUMBER), ('held', NUMBER), ('transaction', UUID), ('created_us', NUMBER), ('type', TEXT),
     ('amount', NUMBER), ('counterparty', TEXT), ('refers', UUID), ('settles', lambda value: bytes([value])),
     ('batch', UUID), ('leg', NUMBER), ('trace_id', UUID), ('app_id', TEXT), ('idempotency_key', TEXT),
-    ('fingerprint', UUID), ('metadata', bytes.fromhex), ('floor', NUMBER), ('import', NUMBER)]
+    ('fingerprint', UUID), ('metadata', bytes.fromhex), ('floor', NUMBER), ('import', NUMBER),
+    ('scheduled', UUID)]
 
 def sha256(*parts):
     return hashlib.sha256(b''.join(parts)).digest()
