@@ -123,6 +123,7 @@ is "half an opening" "SELECT count(*) FROM account WHERE id = 'new'" 0
 bad $'account,user_id,asset,balance\nnew,u,EUR,-1' bad.csv '2: commands\[1\]: insufficient_funds: '
 bad '{"type":"deposit","account":"ada","amount":1.5}' bad.jsonl '1: amount: a float is refused'
 bad '{"type":"deposit","account":"ada","amount":1,"dry_run":true}' bad.jsonl '1: dry_run: '
+bad '{"type":"deposit","account":"ada","amount":1,"not_before":"2999-01-01T00:00:00Z"}' bad.jsonl '1: not_before: '
 bad '{"type":"deposit","acount":"ada","amount":1}' bad.jsonl '1: acount: unknown key for deposit'
 bad '{"type":"capture","hold":"019aaf11-2233-7444-8555-66778899aabb"}' bad.jsonl '1: hold_not_found'
 { printf '{"type":"deposit","account":"'; head -c 1100000 /dev/zero | tr '\0' x; printf '"}\n'; } >"$files/long.jsonl"
