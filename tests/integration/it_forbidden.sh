@@ -111,6 +111,25 @@ expect "$hold" status applied held 100
 until_true 20 "its expiry" eval '[[ $(field held "$(as guest get-balance ada)") == 0 ]]'
 [[ $(denials expire_hold no_rule) == 0 ]] || fail "the ledger forbade itself something"
 
+echo "what is scheduled is asked about again when it is due"
+at() { date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%S.%NZ; }
+policy allow guest withdraw bob --asset EUR --max-amount 2 >/dev/null
+policy allow guest get_transaction '*' >/dev/null
+settle
+expect "$(ctl withdraw bob 1 --key s0 --not-before "$(at 2)")" status rejected error forbidden
+kept=$(as guest withdraw bob 1 --key s1 --not-before "$(at 2)")
+much=$(as guest withdraw bob 2.01 --key s2 --not-before "$(at 2)")
+expect "$kept" status scheduled code 202
+expect "$much" status scheduled
+state() { field state "$(as guest get-transaction "$(field transaction "$1")")"; }
+until_true 20 "its execution" eval '[[ $(state "$kept") == executed ]]'
+until_true 20 "its refusal" eval '[[ $(state "$much") == refused ]]'
+gone=$(as guest withdraw bob 1 --key s3 --not-before "$(at 3)")
+expect "$gone" status scheduled
+policy remove 4 >/dev/null
+until_true 20 "its refusal" eval '[[ $(state "$gone") == refused ]]'
+[[ $(sql "SELECT string_agg(result, ' ') FROM journal WHERE scheduled IS NOT NULL AND result IS NOT NULL") == "forbidden forbidden" ]] || fail "refused for another reason"
+
 echo "off again"
 policy disable >/dev/null
 settle

@@ -31,7 +31,7 @@ static const struct account OPEN[] = {
     ACCOUNT("world:EUR", 902, IN_EUR, .kind = ACCOUNT_SYSTEM),
 };
 
-enum { NONE, HELD, OTHERS_HELD, PAID_OUT, PAID_IN, CASHED, CASHED_BY_OTHER, A_BATCH, TARGETS };
+enum { NONE, HELD, OTHERS_HELD, PAID_OUT, PAID_IN, CASHED, CASHED_BY_OTHER, A_BATCH, PENDING, TARGETS };
 static const struct target KNOWN[TARGETS] = {
     [HELD]        = {.exists = true, .type = COMMAND_HOLD, .debit = T("s2"), .amount = 200, .remaining = 200},
     [OTHERS_HELD] = {.exists = true, .type = COMMAND_HOLD, .debit = T("other"), .amount = 100, .remaining = 100},
@@ -40,6 +40,7 @@ static const struct target KNOWN[TARGETS] = {
     [CASHED]      = {.exists = true, .type = COMMAND_WITHDRAW, .debit = T("s1"), .amount = 10},
     [CASHED_BY_OTHER] = {.exists = true, .type = COMMAND_WITHDRAW, .debit = T("other"), .amount = 10},
     [A_BATCH]     = {.exists = true, .type = COMMAND_BATCH},
+    [PENDING]     = {.exists = true, .scheduled = true, .type = COMMAND_WITHDRAW},
 };
 
 static const struct rule RULES[] = {
@@ -107,6 +108,10 @@ static const struct row {
     {"what has no account",       "shop", A_BATCH, {.type = COMMAND_REVERSE}, RESULT_FORBIDDEN},
     {"for who may all",           "all", A_BATCH, {.type = COMMAND_REVERSE}, RESULT_NOT_REVERSIBLE},
 
+    {"what is scheduled has no account yet", "shop", PENDING, {.type = COMMAND_CANCEL}, RESULT_FORBIDDEN},
+    {"so who may all may cancel", "all", PENDING, {.type = COMMAND_CANCEL}, RESULT_APPLIED},
+    {"later is no way around",    "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("other"), UNITS(1), .conditions = {.not_before_us = NOW + 1}}, RESULT_FORBIDDEN},
+    {"the amount is for later",   "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s1"), UNITS(101), .conditions = {.not_before_us = NOW + 1}}, RESULT_SCHEDULED},
     {"a balance",                 "shop", NONE, {.type = COMMAND_GET_BALANCE, .account = T("s1")}, RESULT_APPLIED},
     {"another's balance",         "shop", NONE, {.type = COMMAND_GET_BALANCE, .account = T("other")}, RESULT_FORBIDDEN},
     {"one's history",             "shop", NONE, {.type = COMMAND_LIST_TRANSACTIONS, .account = T("s1")}, RESULT_APPLIED},
