@@ -41,9 +41,6 @@ bool ledger_collect_targets(struct batch *batch, struct err *err)
     uint32_t count = 0, unique = 0;
 
     for (uint32_t i = 0; i < batch->works_count; i++) count += target_ids_of(&batch->works[i], ids);
-    batch->targets = NULL;
-    batch->targets_count = 0;
-    if (count == 0) return true;
     struct target *targets = arena_take(batch->arena, sizeof *targets * count);
     if (targets == NULL) return too_large(err);
     count = 0;
@@ -61,7 +58,6 @@ bool ledger_collect_targets(struct batch *batch, struct err *err)
 
 struct target *ledger_target(const struct batch *batch, const struct uuid *id)
 {
-    if (batch->targets_count == 0) return NULL;
     return bsearch(id, batch->targets, batch->targets_count, sizeof *batch->targets, compare_ids);
 }
 
@@ -93,21 +89,21 @@ static int compare_texts(const void *a, const void *b)
 bool ledger_collect(struct batch *batch, struct err *err)
 {
     struct text *ids =
-        arena_take(batch->arena, WORK_ACCOUNTS_MAX * sizeof *ids * (batch->works_count + 1U));
+        arena_take(batch->arena, WORK_ACCOUNTS_MAX * sizeof *ids * batch->works_count);
     uint32_t count = 0, unique = 0;
 
     if (ids == NULL) return too_large(err);
     for (uint32_t i = 0; i < batch->works_count; i++)
         if (batch->works[i].origin == ORIGIN_NONE)
             count += ledger_ids_of(batch, &batch->works[i], ids + count);
-    if (count > 1) qsort(ids, count, sizeof *ids, compare_texts);
+    qsort(ids, count, sizeof *ids, compare_texts);
     for (uint32_t i = 0; i < count; i++)
         if (i == 0 || !text_equal(ids[i], ids[unique - 1])) ids[unique++] = ids[i];
 
-    batch->accounts = arena_take(batch->arena, sizeof *batch->accounts * (unique + 1U));
+    batch->accounts = arena_take(batch->arena, sizeof *batch->accounts * unique);
     if (batch->accounts == NULL) return too_large(err);
     memset(batch->accounts, 0, sizeof *batch->accounts * unique);
-    for (uint32_t i = 0; i < unique; i++) batch->accounts[i].id = ids[i];
+    for (uint32_t i = unique; i > 0; i--) batch->accounts[i - 1].id = ids[i - 1];
     batch->accounts_count = unique;
     return true;
 }
@@ -119,7 +115,6 @@ static int compare_account(const void *id, const void *account)
 
 struct account *ledger_account(const struct batch *batch, struct text id)
 {
-    if (batch->accounts_count == 0) return NULL;
     return bsearch(&id, batch->accounts, batch->accounts_count, sizeof *batch->accounts,
                    compare_account);
 }
@@ -131,6 +126,5 @@ static int compare_asset(const void *code, const void *asset)
 
 const struct asset *ledger_asset(const struct batch *batch, struct text code)
 {
-    if (batch->assets_count == 0) return NULL;
     return bsearch(&code, batch->assets, batch->assets_count, sizeof *batch->assets, compare_asset);
 }

@@ -427,7 +427,7 @@ static enum result make_plan(const struct batch *batch, const struct command *co
 static int64_t taken_by(const struct plan *plan)
 {
     if (plan->sets_floor) return plan->floor == INT64_MIN ? INT64_MAX : -plan->floor;
-    return plan->moves || plan->holds > 0 ? plan->amount : 0;
+    return plan->moves || plan->target == NULL ? plan->amount : 0;
 }
 
 /* A side that no money moves on. */
@@ -469,10 +469,14 @@ static int64_t changed_of(const struct account *account)
     return account == NULL || account->kind == ACCOUNT_SYSTEM ? 0 : account->changed_us;
 }
 
+static int64_t later(int64_t a_us, int64_t b_us)
+{
+    return a_us > b_us ? a_us : b_us;
+}
+
 static int64_t last_change(const struct plan *plan)
 {
-    int64_t debit_us = changed_of(plan->debit), credit_us = changed_of(plan->credit);
-    return debit_us > credit_us ? debit_us : credit_us;
+    return later(changed_of(plan->debit), changed_of(plan->credit));
 }
 
 /* What is imported has its own time, which is not to be changed as that of the clock is: see
@@ -513,8 +517,7 @@ static enum result check_money(const struct plan *plan)
     if ((plan->state_set & STATE_CLOSED) != 0 && (credit->balance != 0 || credit->held != 0))
         return RESULT_ACCOUNT_NOT_EMPTY;
     if (plan->moves) needed += plan->amount; /* of opposite signs, or one of them 0 */
-    if (has_floor(debit) && needed > 0 && falls_below_floor(debit, needed))
-        return RESULT_INSUFFICIENT_FUNDS;
+    if (has_floor(debit) && falls_below_floor(debit, needed)) return RESULT_INSUFFICIENT_FUNDS;
     if (plan->sets_floor && credit->balance - credit->held < plan->floor)
         return RESULT_INSUFFICIENT_FUNDS;
     if (plan->moves && has_floor(credit) &&
@@ -614,8 +617,7 @@ static void carry_out(const struct plan *plan, const struct command *command, in
  */
 static int64_t time_of(const struct plan *plan, int64_t now_us)
 {
-    int64_t last_us = last_change(plan);
-    return last_us > now_us ? last_us : now_us;
+    return later(last_change(plan), now_us);
 }
 
 static bool apply(struct batch *batch, const struct work *work, struct outcome *out)

@@ -55,7 +55,7 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
     if (outcome->result != RESULT_APPLIED) return;
     if (command_changes(type)) {
         reply->has_transaction = !reply->dry_run;
-        if (reply->has_transaction) reply->transaction = work->id;
+        reply->transaction = work->id;
         reply->created = type == COMMAND_OPEN_ACCOUNT;
         if (is_told(&outcome->debit)) reply_add_balance(reply, &outcome->debit);
         if (is_told(&outcome->credit)) reply_add_balance(reply, &outcome->credit);
@@ -71,7 +71,7 @@ static void reply_to_fault(const struct batch *batch, struct work *work)
     const struct request *request = work->request;
 
     work->reply = reply_begin(batch, work, work->isolated ? RESULT_INTERNAL : request->fault);
-    if (!work->isolated) work->reply.message = text_of(request->problem);
+    work->reply.message = text_of(request->problem); /* empty of a command that is isolated */
 }
 
 /* --- one key, one outcome ---------------------------------------------------------------- */
@@ -196,11 +196,13 @@ static bool answer_again(const struct batch *batch, const struct keys *keys, str
     struct work *first = *keys_find(keys, &work->request->key_digest);
     struct reply stored = work->reply;
 
-    if (first != NULL)
+    if (first != NULL) {
         repeat(batch, work, &first->reply, &first->request->fingerprint);
-    else if (work->stored)
-        repeat(batch, work, &stored, &work->stored_fingerprint);
-    return first != NULL || work->stored;
+        return true;
+    }
+    if (!work->stored) return false;
+    repeat(batch, work, &stored, &work->stored_fingerprint);
+    return true;
 }
 
 static void keys_add(const struct keys *keys, struct work *work)
@@ -278,15 +280,13 @@ static bool apply_atomic(struct batch *batch, const struct keys *keys, struct wo
 {
     struct undo *mark = batch->undo;
     uint32_t i = 1;
-    bool ok = true;
 
     batch->undoable = true;
-    for (; ok && i <= parent->legs_count; i++) {
-        ok = try_leg(batch, keys, &parent[i]);
-        if (ok && parent[i].outcome.result != RESULT_APPLIED) break;
+    for (; i <= parent->legs_count; i++) {
+        if (!try_leg(batch, keys, &parent[i])) return false;
+        if (parent[i].outcome.result != RESULT_APPLIED) break;
     }
     batch->undoable = false;
-    if (!ok) return false;
     bool failed = i <= parent->legs_count;
     if (failed || !ledger_is_kept(parent)) decide_undo(batch, mark);
     if (failed) {
@@ -305,21 +305,21 @@ static bool apply_atomic(struct batch *batch, const struct keys *keys, struct wo
  * do after those before it. */
 static bool apply_independent(struct batch *batch, const struct keys *keys, struct work *parent)
 {
-    bool is_kept = ledger_is_kept(parent), ok = true;
+    bool is_kept = ledger_is_kept(parent);
     struct undo *mark = batch->undo;
 
     batch->undoable = !is_kept;
-    for (uint32_t i = 1; ok && i <= parent->legs_count; i++) {
+    for (uint32_t i = 1; i <= parent->legs_count; i++) {
         struct work *leg = &parent[i];
         if (is_kept && answer_again(batch, keys, leg)) continue;
-        ok = decide(batch, leg, &leg->outcome);
+        if (!decide(batch, leg, &leg->outcome)) return false;
         leg->origin = ORIGIN_DECIDED;
-        if (ok) reply_to_outcome(batch, leg);
-        if (ok && is_kept) keys_add(keys, leg);
+        reply_to_outcome(batch, leg);
+        if (is_kept) keys_add(keys, leg);
     }
     batch->undoable = false;
-    if (!is_kept) decide_undo(batch, mark);
-    return ok && reply_with_legs(batch, parent);
+    decide_undo(batch, mark); /* of a batch that is kept nothing was noted */
+    return reply_with_legs(batch, parent);
 }
 
 static bool apply_batch(struct batch *batch, const struct keys *keys, struct work *parent)
@@ -423,4 +423,5 @@ void ledger_forget(struct batch *batch)
     batch->usages = NULL;
     batch->usages_count = 0;
     batch->undo = NULL;
+    batch->undoable = false;
 }

@@ -100,9 +100,9 @@ const struct rule *policy_limited(const struct policy *policy, const struct wish
 int usage_compare(const void *a, const void *b)
 {
     const struct usage *left = a, *right = b;
+    int order = (left->rule > right->rule) - (left->rule < right->rule);
 
-    if (left->rule != right->rule) return left->rule < right->rule ? -1 : 1;
-    return text_compare(left->caller, right->caller);
+    return order != 0 ? order : text_compare(left->caller, right->caller);
 }
 
 static bool has_left(const struct rule *rule, const struct usage *usage, int64_t amount)

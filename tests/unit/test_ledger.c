@@ -76,7 +76,7 @@ static struct request request_of(struct command command, uint32_t key)
     return request;
 }
 
-static struct batch run(struct work *works, uint32_t count)
+static struct batch collected(struct work *works, uint32_t count)
 {
     struct batch batch = {.arena = &arena, .works = works, .works_count = count};
     struct err err = {0};
@@ -88,7 +88,21 @@ static struct batch run(struct work *works, uint32_t count)
     batch.assets = ASSETS;
     batch.assets_count = 3;
     batch.now_us = NOW;
-    assert_true(ledger_apply(&batch, &err));
+    return batch;
+}
+
+static void apply(struct batch *batch)
+{
+    struct err err = {0};
+
+    assert_true(ledger_apply(batch, &err));
+}
+
+static struct batch run(struct work *works, uint32_t count)
+{
+    struct batch batch = collected(works, count);
+
+    apply(&batch);
     return batch;
 }
 
@@ -280,6 +294,38 @@ static void worlds_and_system_accounts_take_deltas_not_locks(void **state)
     assert_int_equal(ledger_account(&batch, TEXT_LITERAL("bob"))->balance, 10);
 }
 
+/* As far as 64 bits go: the sum of its deltas, which is stored, has no end. */
+static void a_batch_sees_what_a_system_account_moved(void **state)
+{
+    static const struct {
+        int64_t before, amount;
+        bool pays;
+        int64_t after;
+    } rows[] = {{-3, 5, false, 2},
+                {2, 5, true, -3},
+                {INT64_MAX - 5, 5, false, INT64_MAX},
+                {INT64_MAX - 4, 5, false, INT64_MAX},
+                {INT64_MIN + 5, 5, true, INT64_MIN},
+                {INT64_MIN + 4, 5, true, INT64_MIN}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct request requests[] = {
+            request_of((struct command){.type = COMMAND_TRANSFER,
+                                        .from = text(rows[i].pays ? "fees" : "alice"),
+                                        .to = text(rows[i].pays ? "alice" : "fees"),
+                                        .amount = {.value = rows[i].amount}},
+                       1),
+            request_of(
+                (struct command){.type = COMMAND_GET_BALANCE, .account = TEXT_LITERAL("fees")}, 2)};
+        struct work works[] = {{.request = &requests[0]}, {.request = &requests[1]}};
+        struct batch batch = collected(works, 2);
+        ledger_account(&batch, TEXT_LITERAL("fees"))->balance = rows[i].before;
+        apply(&batch);
+        assert_int_equal(works[1].reply.balances[0].balance, rows[i].after);
+    }
+}
+
 static void one_batch_sees_its_own_changes(void **state)
 {
     (void)state;
@@ -418,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_come_in_their_order_and_change_nothing),
         cmocka_unit_test(a_transfer_moves_and_counts),
+        cmocka_unit_test(a_batch_sees_what_a_system_account_moved),
         cmocka_unit_test(worlds_and_system_accounts_take_deltas_not_locks),
         cmocka_unit_test(one_batch_sees_its_own_changes),
         cmocka_unit_test(one_key_has_one_outcome),

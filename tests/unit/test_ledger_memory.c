@@ -3,7 +3,7 @@
  * of every kind is either refused as too large, and then done in full when there is room, or
  * already has all of its outcome. Nothing between the two, and nothing left of a dry run.
  */
-#include "ledger/ledger.h"
+#include "ledger/permission.h"
 #include "protocol/fingerprint.h"
 #include "tests/test.h"
 
@@ -27,6 +27,15 @@ static const struct target HOLD = {.id = {{1}},
                                    .debit = TEXT_CONSTANT("a"),
                                    .amount = 30,
                                    .remaining = 30};
+
+/* A daily limit, so that there is something to count. */
+static const struct rule RULE = {.id = 1,
+                                 .caller = TEXT_CONSTANT("ann"),
+                                 .commands = UINT64_MAX,
+                                 .is_prefix = true,
+                                 .max_amount = NO_LIMIT,
+                                 .daily_limit = 1000};
+static const struct policy POLICY = {&RULE, 1, true};
 
 /* clang-format off */
 #define T(literal) TEXT_CONSTANT(literal)
@@ -68,6 +77,7 @@ static void make_works(uint32_t at)
                                        .has_type = true,
                                        .has_key = true,
                                        .key = TEXT_CONSTANT("key"),
+                                       .user_id = TEXT_CONSTANT("ann"),
                                        .key_digest = {{(uint8_t)(i + 1)}},
                                        .command = CASES[at].commands[i]};
         requests[i].command.dry_run = CASES[at].dry_run;
@@ -97,7 +107,7 @@ static bool run(struct batch *batch, size_t room)
     arena_reset(&arena);
     ok = ledger_collect_targets(batch, &err);
     for (uint32_t i = 0; ok && i < batch->targets_count; i++) batch->targets[i] = HOLD;
-    ok = ok && ledger_collect(batch, &err);
+    ok = ok && ledger_collect(batch, &err) && permission_collect(batch, &err);
     if (ok) fill(batch);
     ok = ok && ledger_apply(batch, &err);
     if (!ok) assert_int_equal(err.kind, ERR_REJECT);
@@ -123,6 +133,10 @@ static struct end end_of(const struct batch *batch)
         write_u64(&writer, (uint64_t)account->held);
         write_u64(&writer, (uint64_t)account->seq);
     }
+    for (uint32_t i = 0; i < batch->usages_count; i++) {
+        write_u64(&writer, (uint64_t)batch->usages[i].used);
+        write_u8(&writer, batch->usages[i].changed);
+    }
     for (uint32_t i = 0; i < batch->targets_count; i++)
         write_u8(&writer, batch->targets[i].settled);
     assert_false(writer.overflowed);
@@ -142,7 +156,8 @@ static void there_is_no_half_of_an_outcome(void **state)
 {
     (void)state;
     for (uint32_t at = 0; at < sizeof CASES / sizeof *CASES; at++) {
-        struct batch batch = {.arena = &arena, .works = works, .works_count = CASES[at].count};
+        struct batch batch = {
+            .arena = &arena, .works = works, .works_count = CASES[at].count, .policy = &POLICY};
         uint32_t refused = 0;
         make_works(at);
         assert_true(run(&batch, AMPLE));
