@@ -48,7 +48,7 @@ LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.
 PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lpthread -lm
 
-.PHONY: help build run up down test unit integration chaos torture fuzz lint format coverage bench clean objects tests
+.PHONY: help build run up down test unit integration chaos torture fuzz mutation lint format coverage bench clean objects tests
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 build: setup-build ## the programs, in build/gcc-release/bin
@@ -80,6 +80,9 @@ fuzz: $(FUZZERS) ## each decoder fuzzed for SECONDS=60
 	@set -e; for fuzzer in $(FUZZERS); do echo "$$fuzzer"; mkdir -p $$fuzzer.corpus; \
 	 $$fuzzer -max_total_time=$(or $(SECONDS),$(FUZZ_SECONDS),60) -max_len=8192 -print_final_stats=1 -verbosity=0 \
 	 -artifact_prefix=$$fuzzer. $$fuzzer.corpus tests/fuzz/corpus/$${fuzzer##*/fuzz_}; done
+mutation: ## the money rules changed in one place at a time, each for a unit test to notice: JOBS=2, ONLY=ledger/decide.c:120
+	@scripts/setup test && $(MAKE) --no-print-directory $(UNIT) && \
+	 tests/mutation/mutate.py $(BUILD) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only $(ONLY))
 lint: ## format, house rules, clang-tidy, shellcheck
 	@scripts/setup lint && scripts/lint
 format: ## formats all C
