@@ -71,7 +71,6 @@ bool permission_collect(struct batch *batch, struct err *err)
     batch->usages_count = 0;
     if (batch->policy == NULL || !batch->policy->has_daily_limits) return true;
     uint32_t count = collect(batch, NULL);
-    if (count == 0) return true;
     struct usage *usages = arena_take(batch->arena, count * sizeof *usages);
     if (usages == NULL)
         return err_set(err, ERR_REJECT, "could not collect daily limits: batch too large");

@@ -52,6 +52,7 @@ static const struct { const char *why; bool dry_run; struct command commands[WOR
     {"it is tried",              true,  {MOVE("a", "b", 50)}, 1},
     {"one takes what is held",   true,  {TAKING}, 1},
     {"one asks",                 false, {{.type = COMMAND_GET_ACCOUNT, .account = T("a")}}, 1},
+    {"one asks for the past",    false, {{.type = COMMAND_GET_BALANCE, .account = T("a")}}, 1},
     {"all or none: all",         false, {ATOMIC(3), OPENING, MOVE("a", "b", 50), TAKING}, 4},
     {"all or none: none",        false, {ATOMIC(4), OPENING, MOVE("a", "b", 50), TAKING, MOVE("b", "a", 100)}, 5},
     {"all or none, tried",       true,  {ATOMIC(3), OPENING, MOVE("a", "b", 50), TAKING}, 4},
@@ -87,8 +88,12 @@ static void make_works(uint32_t at)
     works[0].legs_count = requests[0].command.legs_count;
 }
 
+/* As the store does it. */
 static void fill(struct batch *batch)
 {
+    static const struct past past = {.timestamp_us = 1};
+
+    if (requests[0].command.type == COMMAND_GET_BALANCE) works[0].past = &past;
     for (uint32_t i = 0; i < batch->accounts_count; i++)
         for (uint32_t o = 0; o < sizeof OPEN / sizeof *OPEN; o++)
             if (text_equal(OPEN[o].id, batch->accounts[i].id)) batch->accounts[i] = OPEN[o];

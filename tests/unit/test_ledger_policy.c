@@ -67,6 +67,8 @@ static const struct row {
     {"another's account",         "shop", NONE, {.type = COMMAND_TRANSFER, .from = T("other"), .to = T("other"), UNITS(0)}, RESULT_FORBIDDEN},
     {"also if it is not there",   "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("nothing"), UNITS(0)}, RESULT_FORBIDDEN},
     {"another asset",             "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s-usd"), UNITS(0)}, RESULT_FORBIDDEN},
+    {"whatever asset is named",   "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s-usd"), .asset = T("EUR"), UNITS(0)}, RESULT_FORBIDDEN},
+    {"but to open in",            "shop", NONE, {.type = COMMAND_OPEN_ACCOUNT, .account = T("s1"), .user_id = T("u"), .asset = T("USD")}, RESULT_FORBIDDEN},
     {"then the amount",           "shop", NONE, {.type = COMMAND_TRANSFER, .from = T("s1"), .to = T("s1"), UNITS(0)}, RESULT_INVALID_AMOUNT},
     {"then the account",          "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s-none"), UNITS(1000)}, RESULT_ACCOUNT_NOT_FOUND},
     {"then the scale",            "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s-closed"), MILLS(9999999)}, RESULT_INVALID_AMOUNT},
@@ -303,6 +305,54 @@ static void queries_and_others_ask_for_no_usage(void **state)
     assert_int_equal(works[0].reply.result, RESULT_FORBIDDEN);
 }
 
+/* Of two rules that may count the second does when the first has not so much left. */
+static void each_limit_that_may_count_is_collected_once(void **state)
+{
+    static const struct rule rules[] = {{.id = 3,
+                                         .caller = T("spender"),
+                                         .commands = UINT64_MAX,
+                                         .is_prefix = true,
+                                         .max_amount = NO_LIMIT,
+                                         .daily_limit = 150},
+                                        {.id = 4,
+                                         .caller = T("two"),
+                                         .commands = UINT64_MAX,
+                                         .is_prefix = true,
+                                         .max_amount = NO_LIMIT,
+                                         .daily_limit = 10},
+                                        {.id = 5,
+                                         .caller = T("two"),
+                                         .commands = UINT64_MAX,
+                                         .is_prefix = true,
+                                         .max_amount = NO_LIMIT,
+                                         .daily_limit = 100}};
+    static const struct policy policy = {rules, 3, true};
+    static const struct {
+        const char *caller;
+        struct command command;
+    } given[] = {{"two", TAKE(1)},
+                 {"spender", TAKE(1)},
+                 {"two", TAKE(50)},
+                 {"spender", TAKE(1)},
+                 {"two", TAKE(1)}};
+
+    (void)state;
+    for (uint32_t i = 0; i < 5; i++) {
+        requests[i] = request_of(given[i].caller, &given[i].command, (uint8_t)i);
+        works[i] =
+            (struct work){.request = &requests[i], .origin = i == 0 ? ORIGIN_CACHED : ORIGIN_NONE};
+    }
+    struct batch batch = run(works, 5, &policy, 0);
+    for (uint32_t i = 1; i < 5; i++) assert_int_equal(works[i].reply.result, RESULT_APPLIED);
+    assert_int_equal(batch.usages_count, 3);
+    for (uint32_t i = 0; i < 3; i++) assert_int_equal(batch.usages[i].rule, 3 + i);
+    assert_int_equal(batch.usages[0].used, 2);
+    assert_int_equal(batch.usages[1].used, 1);
+    assert_int_equal(batch.usages[2].used, 50);
+    batch = run(works, 1, &policy, 0); /* what is answered already takes nothing */
+    assert_int_equal(batch.usages_count, 0);
+}
+
 /* --- batches ------------------------------------------------------------------------------ */
 
 static struct batch run_legs(const char *caller, bool independent, const struct command *legs,
@@ -392,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_transaction_is_everyones_whose_account_it_touched),
         cmocka_unit_test(what_is_applied_counts_once),
         cmocka_unit_test(what_is_refused_counts_nothing),
+        cmocka_unit_test(each_limit_that_may_count_is_collected_once),
         cmocka_unit_test(queries_and_others_ask_for_no_usage),
         cmocka_unit_test(each_leg_is_checked),
         cmocka_unit_test(who_may_send_no_batch_has_none_of_its_legs),
