@@ -28,6 +28,9 @@ static const struct target HOLD = {.id = {{1}},
                                    .amount = 30,
                                    .remaining = 30};
 
+static const struct target LATER = {
+    .id = {{2}}, .exists = true, .scheduled = true, .type = COMMAND_DEPOSIT};
+
 /* A daily limit, so that there is something to count. */
 static const struct rule RULE = {.id = 1,
                                  .caller = TEXT_CONSTANT("ann"),
@@ -51,6 +54,7 @@ static const struct { const char *why; bool dry_run; struct command commands[WOR
     {"one moves money",          false, {MOVE("a", "b", 50)}, 1},
     {"it is tried",              true,  {MOVE("a", "b", 50)}, 1},
     {"one takes what is held",   true,  {TAKING}, 1},
+    {"a cancelling is tried",    true,  {{.type = COMMAND_CANCEL, .transaction = {{2}}}}, 1},
     {"one asks",                 false, {{.type = COMMAND_GET_ACCOUNT, .account = T("a")}}, 1},
     {"one asks for the past",    false, {{.type = COMMAND_GET_BALANCE, .account = T("a")}}, 1},
     {"all or none: all",         false, {ATOMIC(3), OPENING, MOVE("a", "b", 50), TAKING}, 4},
@@ -111,7 +115,8 @@ static bool run(struct batch *batch, size_t room)
     arena.size = room;
     arena_reset(&arena);
     ok = ledger_collect_targets(batch, &err);
-    for (uint32_t i = 0; ok && i < batch->targets_count; i++) batch->targets[i] = HOLD;
+    for (uint32_t i = 0; ok && i < batch->targets_count; i++)
+        batch->targets[i] = batch->targets[i].id.bytes[0] == 1 ? HOLD : LATER;
     ok = ok && ledger_collect(batch, &err) && permission_collect(batch, &err);
     if (ok) fill(batch);
     ok = ok && ledger_apply(batch, &err);
