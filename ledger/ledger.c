@@ -366,7 +366,7 @@ static bool execute(struct batch *batch, const struct keys *keys, struct work *w
     enum result fault = work->isolated ? RESULT_INTERNAL : request->fault;
 
     assert(scheduled != NULL); /* by ledger_collect_targets */
-    if (!scheduled->exists || !scheduled->scheduled || scheduled->settled) {
+    if (!scheduled->scheduled || scheduled->settled) {
         work->origin = ORIGIN_SKIPPED;
         skip_legs(work);
         return true;
