@@ -2,50 +2,11 @@
  * it_batch.c - batches and holds through a real database, in the worker's role: a thousand legs or
  * none, whenever the process dies; each leg its own row; and holds that many settle at once.
  */
-#include "tests/store.h"
-#include "tests/verify.h"
+#include "tests/books.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct bench *bench;
-static struct db *owner;
-
-static int set_up(void **state)
-{
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, hold, account_delta, outbox;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system'");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
-}
-
-static void expect_clean_books(void)
-{
-    (void)verify_clean("ledger_reader");
-}
 
 static void open_accounts(void)
 {
@@ -277,11 +238,13 @@ static void each_hold_is_settled_once_whoever_races(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_thousand_legs_or_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(no_part_of_a_batch_outlives_a_kill, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(independent_legs_have_their_own_outcomes, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(each_hold_is_settled_once_whoever_races, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_thousand_legs_or_none, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(no_part_of_a_batch_outlives_a_kill, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(independent_legs_have_their_own_outcomes, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(each_hold_is_settled_once_whoever_races, books_empty,
+                                        books_close),
     };
     return cmocka_run_group_tests(tests, database_make, database_drop);
 }

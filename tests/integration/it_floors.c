@@ -4,43 +4,7 @@
  * registered while a worker runs is there for it.
  */
 #include "ledger/assets_pg.h"
-#include "tests/store.h"
-#include "tests/verify.h"
-
-static struct bench *bench;
-static struct db *owner;
-
-static int set_up(void **state)
-{
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, hold, account_delta, outbox;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%';"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%';"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system'");
-    expect(bench, "open-a", open_account("a", "ann", "EUR"), RESULT_APPLIED);
-    expect(bench, "open-b", open_account("b", "ben", "EUR"), RESULT_APPLIED);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
-}
+#include "tests/books.h"
 
 static struct command set_floor(const char *account, int64_t floor)
 {
@@ -211,7 +175,7 @@ static void there_is_a_limit_of_assets(void **state)
     sql(owner, "DELETE FROM asset USING spare WHERE asset.code = spare.code");
 }
 
-#define ROUND(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ROUND(test) cmocka_unit_test_setup_teardown(test, books_of_two, books_close)
 
 int main(void)
 {

@@ -6,41 +6,7 @@
  * LEDGER_HISTORY_ENTRIES (100000) is the length of the history whose pages are measured.
  */
 #include "protocol/pack.h"
-#include "tests/store.h"
-#include "tests/verify.h"
-
-static struct bench *bench;
-static struct db *owner;
-
-static int set_up(void **state)
-{
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, hold, account_delta, outbox;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system'");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
-}
+#include "tests/books.h"
 
 static struct command past(const char *account, int64_t time_us)
 {
@@ -826,16 +792,19 @@ static void a_clock_set_back_turns_no_history_around(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_boundary_is_as_the_replies_said, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_page_fits_a_reply, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(many_pages_share_what_a_batch_reads, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_past_waits_for_nobody, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_a_batch_does_is_past_when_it_has_committed, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(what_is_not_there_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_clock_set_back_turns_no_history_around, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(the_past_costs_the_same_however_long, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_boundary_is_as_the_replies_said, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(a_page_fits_a_reply, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(many_pages_share_what_a_batch_reads, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(the_past_waits_for_nobody, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(what_a_batch_does_is_past_when_it_has_committed,
+                                        books_empty, books_close),
+        cmocka_unit_test_setup_teardown(what_is_not_there_is_refused, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_clock_set_back_turns_no_history_around, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(the_past_costs_the_same_however_long, books_empty,
+                                        books_close),
     };
     return cmocka_run_group_tests(tests, database_make, database_drop);
 }

@@ -3,48 +3,18 @@
  * worker runs, refusals that are remembered, and one daily limit that many spend from at once.
  */
 #include "ledger/policy_pg.h"
-#include "tests/store.h"
-#include "tests/verify.h"
+#include "tests/books.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct bench *bench;
-static struct db *owner;
 static uint64_t now_us = 1;
 
 static int set_up(void **state)
 {
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, hold, account_delta, outbox, policy_rule, policy_usage;"
-               "UPDATE policy SET enabled = false;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%';"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%';"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system'");
-    expect(bench, "open-a", open_account("a", "ann", "EUR"), RESULT_APPLIED);
-    expect(bench, "open-b", open_account("b", "ben", "EUR"), RESULT_APPLIED);
+    (void)books_of_two(state);
     expect(bench, "fund-a", deposit("a", 100000), RESULT_APPLIED);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
 }
 
 static int64_t allow(const char *caller, const char *commands, const char *account, int64_t most,
@@ -94,11 +64,6 @@ static void expect_as(const char *caller, const char *key, struct command comman
 
     if (reply->result != result)
         fail_msg("%s: '%s' instead of '%s'", key, result_word(reply->result), result_word(result));
-}
-
-static void expect_clean_books(void)
-{
-    (void)verify_clean("ledger_reader");
 }
 
 /* --- rules -------------------------------------------------------------------------------- */
@@ -409,7 +374,7 @@ static void many_spend_from_one_limit_and_never_more(void **state)
     expect_clean_books();
 }
 
-#define ROUND(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ROUND(test) cmocka_unit_test_setup_teardown(test, set_up, books_close)
 
 int main(void)
 {

@@ -5,54 +5,14 @@
  */
 #include "ledger/pending_pg.h"
 #include "protocol/pack.h"
-#include "tests/store.h"
-#include "tests/verify.h"
+#include "tests/books.h"
 #include "worker/sweep_pg.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct bench *bench;
-static struct db *owner;
 static struct incoming found[SWEEP_MOST];
 static uint32_t found_count;
-
-static int set_up(void **state)
-{
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, scheduled, hold, account_delta, outbox;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system'");
-    expect(bench, "open-a", open_account("a", "ann", "EUR"), RESULT_APPLIED);
-    expect(bench, "open-b", open_account("b", "ben", "EUR"), RESULT_APPLIED);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
-}
-
-static void expect_clean_books(void)
-{
-    (void)verify_clean("ledger_reader");
-}
 
 /* By the server's clock. */
 static int64_t in_seconds(int64_t seconds)
@@ -555,16 +515,18 @@ static void damage_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(it_waits_and_is_executed_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_repeat_gets_the_first_answer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_waits_and_is_executed_once, books_of_two, books_close),
+        cmocka_unit_test_setup_teardown(a_repeat_gets_the_first_answer, books_of_two, books_close),
         cmocka_unit_test_setup_teardown(what_is_due_at_once_comes_in_the_order_of_acceptance,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(each_kind_can_wait, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_cancellation_ends_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_look_finds_so_much_and_no_more, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(each_ends_once_whoever_races, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_waits_is_listed_to_who_may_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damage_is_found, set_up, tear_down),
+                                        books_of_two, books_close),
+        cmocka_unit_test_setup_teardown(each_kind_can_wait, books_of_two, books_close),
+        cmocka_unit_test_setup_teardown(a_cancellation_ends_it, books_of_two, books_close),
+        cmocka_unit_test_setup_teardown(one_look_finds_so_much_and_no_more, books_of_two,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(each_ends_once_whoever_races, books_of_two, books_close),
+        cmocka_unit_test_setup_teardown(what_waits_is_listed_to_who_may_read, books_of_two,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(damage_is_found, books_of_two, books_close),
     };
     return cmocka_run_group_tests(tests, database_make, database_drop);
 }

@@ -2,44 +2,10 @@
  * it_store.c - batches through a real database, in the worker's role: a repeat gets the same bytes,
  * nothing is lost or done twice however workers collide, and what fails leaves nothing behind.
  */
-#include "tests/store.h"
+#include "tests/books.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct bench *bench;
-static struct db *owner;
-
-static int set_up(void **state)
-{
-    (void)state;
-    bench = bench_open(session_as("ledger_worker"));
-    owner = session_as(NULL);
-    sql(owner, "TRUNCATE journal, account_delta, outbox;"
-               "DELETE FROM account WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "DELETE FROM account_identity WHERE id NOT LIKE 'world:%%' OR length(id) > 9;"
-               "UPDATE account SET balance = 0; DELETE FROM ledger_user WHERE id <> 'system';"
-               "DELETE FROM asset WHERE code LIKE 'NEW%%'");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    bench_close(bench);
-    db_close(owner);
-    return 0;
-}
-
-static int64_t ask(const char *text)
-{
-    struct db *db = session_as(NULL);
-    const struct statement statement = {"it_ask", text};
-    int64_t value = number(db, &statement);
-
-    db_close(db);
-    return value;
-}
 
 /* --- the first reply, again --- */
 
@@ -587,26 +553,29 @@ static void each_key_has_one_outcome_whoever_collides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_repeat_gets_the_same_bytes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(the_first_name_given_stays, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_asset_registered_later_is_known, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_user_is_told_with_accounts, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_transaction_is_told, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(queries_see_what_is_before_them, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_roll_up_changes_no_balance, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_sum_over_64_bits_stays_in_the_deltas, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_plan_is_made_of_index_scans, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_database_refuses_leaves_nothing, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(an_account_that_is_not_updated_fails_the_batch, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(answers_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(only_user_accounts_of_commands_are_waited_for, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(each_key_has_one_outcome_whoever_collides, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_repeat_gets_the_same_bytes, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(the_first_name_given_stays, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(an_asset_registered_later_is_known, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(a_user_is_told_with_accounts, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_transaction_is_told, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(queries_see_what_is_before_them, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_roll_up_changes_no_balance, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_sum_over_64_bits_stays_in_the_deltas, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(every_plan_is_made_of_index_scans, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(what_the_database_refuses_leaves_nothing, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(an_account_that_is_not_updated_fails_the_batch, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(answers_are_counted, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(only_user_accounts_of_commands_are_waited_for, books_empty,
+                                        books_close),
+        cmocka_unit_test_setup_teardown(each_key_has_one_outcome_whoever_collides, books_empty,
+                                        books_close),
     };
     return cmocka_run_group_tests(tests, database_make, database_drop);
 }
