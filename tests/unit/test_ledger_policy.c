@@ -353,6 +353,28 @@ static void each_limit_that_may_count_is_collected_once(void **state)
     assert_int_equal(batch.usages_count, 0);
 }
 
+static void a_rule_for_any_caller_limits_each(void **state)
+{
+    static const struct rule rule = {.id = 1,
+                                     .commands = UINT64_MAX,
+                                     .is_prefix = true,
+                                     .max_amount = NO_LIMIT,
+                                     .daily_limit = 10};
+    static const struct policy policy = {&rule, 1, true};
+    static const char *const callers[] = {"ann", "ben", "ann"};
+    static const struct command take = TAKE(10);
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        requests[i] = request_of(callers[i], &take, (uint8_t)i);
+        works[i] = (struct work){.request = &requests[i]};
+    }
+    assert_int_equal(run(works, 3, &policy, 0).usages_count, 2);
+    assert_int_equal(works[0].reply.result, RESULT_APPLIED);
+    assert_int_equal(works[1].reply.result, RESULT_APPLIED);
+    assert_int_equal(works[2].reply.result, RESULT_FORBIDDEN);
+}
+
 /* --- batches ------------------------------------------------------------------------------ */
 
 static struct batch run_legs(const char *caller, bool independent, const struct command *legs,
@@ -443,6 +465,7 @@ int main(void)
         cmocka_unit_test(what_is_applied_counts_once),
         cmocka_unit_test(what_is_refused_counts_nothing),
         cmocka_unit_test(each_limit_that_may_count_is_collected_once),
+        cmocka_unit_test(a_rule_for_any_caller_limits_each),
         cmocka_unit_test(queries_and_others_ask_for_no_usage),
         cmocka_unit_test(each_leg_is_checked),
         cmocka_unit_test(who_may_send_no_batch_has_none_of_its_legs),
