@@ -262,6 +262,7 @@ static uint32_t kill_in_commit(bool undone)
         if (clock_monotonic_ms() > deadline_ms) fail_msg("the worker does not commit");
         clock_sleep_ms(5);
     }
+    clock_sleep_ms(1000); /* the rest of it is sent behind what waits */
     process_kill(worker);
     if (undone)
         sql(other,
