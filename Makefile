@@ -83,7 +83,7 @@ fuzz: $(FUZZERS) ## each decoder fuzzed for SECONDS=60
 mutation: ## the money rules changed in one place at a time, each for a unit test to notice: JOBS=2, ONLY=ledger/decide.c:120
 	@scripts/setup test && $(MAKE) --no-print-directory $(UNIT) && \
 	 tests/mutation/mutate.py $(BUILD) $(if $(JOBS),--jobs $(JOBS)) $(if $(ONLY),--only $(ONLY))
-lint: ## format, house rules, clang-tidy, shellcheck
+lint: ## format, house rules, clang-tidy, shellcheck, manifests
 	@scripts/setup lint && scripts/lint
 format: ## formats all C
 	@clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
