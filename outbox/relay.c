@@ -278,6 +278,7 @@ enum send { SEND_NOW, SEND_LATER, SEND_NEVER };
 
 static enum send when_to_send(struct relay *relay, const struct outbox_row *row)
 {
+    if (relay->io->events_only && row->kind != OUTBOX_EVENT) return SEND_NEVER;
     if (relay->lone_id != 0 && relay->in_flight > 0) return SEND_LATER;
     relay->lone_id = 0;
     if (row->kind != OUTBOX_REPLY || row->id > relay->careful_until_id) return SEND_NOW;

@@ -19,6 +19,7 @@ enum { RELAY_PAGE_ROWS = 256, RELAY_MARKS_MAX = 64 };
 
 struct relay_io { /* each as the function of the same meaning in outbox_pg.h and publisher_amqp.h */
     void *context;
+    bool events_only; /* replies and dead letters are passed over */
     bool (*read_begin)(void *context, struct cursor *cursor, struct err *err);
     bool (*read)(void *context, struct outbox_row *rows, uint32_t max, uint32_t *count, bool *end,
                  struct err *err);

@@ -3,10 +3,7 @@
  *  1. the lead, the cursor's saves and the rotation are on one connection: who has lost it can do
  * none of them. Rows are streamed over another one, as a stream lets nothing else pass;
  *  2. after any failure everything is closed, and begun again from the saved cursor;
- *  3. the broker is connected to only when the first page is in hand: sorting a large backlog takes
- * the database so long that the broker would have given up the silent connection;
- *  4. a row that AMQP cannot carry becomes a dead letter that tells so: it must not hold up all
- * others.
+ *  3. nothing here knows which broker the messages go to: that is behind struct sink_io.
  */
 #include "outbox/relay_process.h"
 
@@ -15,23 +12,17 @@
 #include "base/health.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "base/topology_amqp.h"
 #include "ledger/migrate_pg.h"
 #include "outbox/behind.h"
 #include "outbox/relay.h"
 #include "outbox/relay_report.h"
+#include "outbox/sink.h"
 #include "outbox/unpublished_pg.h"
-#include "protocol/names.h"
-#include "protocol/properties.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     PAGE_SIZE = 2 * OUTBOX_ROW_SIZE_MAX,
-    SCRATCH_SIZE = 512 * 1024, /* one message's properties, written anew */
     STAND_BY_MS = 500,
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
@@ -41,19 +32,16 @@ enum {
     SETTLE_MS = 1000,
 };
 
-static const char SINK[] = "amqp";
-
 struct relay_process {
     const struct relay_settings *settings;
-    struct names names;
+    struct sink sink;
     struct relay_io io;
     struct relay *relay;
-    struct arena page, scratch;
+    struct arena page;
 
     struct db *db;     /* the lead, saves, rotation */
     struct db *reader; /* the stream */
-    struct publisher *publisher;
-    bool topology_applied;
+    bool is_prepared;
     bool leads, is_reading, is_blocked;
     struct leadership leadership;
 
@@ -63,79 +51,6 @@ struct relay_process {
     uint64_t rotate_at_ms, traffic_ms;
     struct behind behind;
 };
-
-/* --- messages ---------------------------------------------------------------------------- */
-
-static bool has_message_id(struct bytes raw)
-{
-    struct properties properties;
-    return properties_parse(raw, &properties) && properties.message_id.length > 0;
-}
-
-/* Replies and events may find nobody: a caller may have gone. Dead letters may not. (What comes
- * back is known by its message_id, so one without it cannot be asked for.) */
-static struct message message_of(const struct relay_process *process, const struct outbox_row *row)
-{
-    struct message message = {.routing_key = row->destination, .body = row->body};
-
-    switch (row->kind) {
-    case OUTBOX_EVENT:
-        message.exchange = text_of(process->names.events);
-        break;
-    case OUTBOX_REPLY:
-        break;
-    case OUTBOX_DEAD_LETTER:
-        message.exchange = text_of(process->names.dlx);
-        message.mandatory = has_message_id(row->properties);
-        break;
-    }
-    return message;
-}
-
-static struct header header_number(const char *name, int64_t number)
-{
-    return (struct header){.name = text_of(name), .is_number = true, .number = number};
-}
-
-/* The body alone, with what is known about it. */
-static bool publish_remains(struct relay_process *process, const struct outbox_row *row,
-                            uint64_t *sequence, struct err *err)
-{
-    char message_id[32];
-    struct header headers[] = {
-        {.name = TEXT_LITERAL("x-ledger-reason"), .text = TEXT_LITERAL("unpublishable")},
-        {.name = TEXT_LITERAL("x-ledger-error"), .text = text_of(err->text)},
-        header_number("x-ledger-kind", row->kind),
-        header_number("x-ledger-epoch", (int64_t)process->leadership.epoch),
-        header_number("x-ledger-position", row->id)};
-    struct properties_out properties = {.headers = headers,
-                                        .headers_count = sizeof headers / sizeof headers[0]};
-    struct message message = {
-        .exchange = text_of(process->names.dlx), .body = row->body, .mandatory = true};
-
-    log_error("outbox row %jd goes to the dead letters: %s", (intmax_t)row->id, err->text);
-    relay_report_unpublishable();
-    (void)snprintf(message_id, sizeof message_id, "outbox:%jd", (intmax_t)row->id);
-    properties.message_id = text_of(message_id);
-    arena_reset(&process->scratch);
-    if (!properties_write(&properties, &process->scratch, &message.properties))
-        return err_set(err, ERR_FATAL, "could not write properties: they are too large");
-    return publisher_send(process->publisher, &message, sequence, err);
-}
-
-static bool publish(struct relay_process *process, const struct outbox_row *row, uint64_t *sequence,
-                    struct err *err)
-{
-    struct header headers[] = {header_number("x-ledger-epoch", (int64_t)process->leadership.epoch),
-                               header_number("x-ledger-position", row->id)};
-    struct message message = message_of(process, row);
-
-    arena_reset(&process->scratch);
-    if (!properties_extend(row->properties, headers, 2, false, &process->scratch,
-                           &message.properties))
-        return err_set(err, ERR_REJECT, "could not extend its properties: they are none");
-    return publisher_send(process->publisher, &message, sequence, err);
-}
 
 /* --- the relay's edges ------------------------------------------------------------------- */
 
@@ -167,34 +82,26 @@ static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32
 static uint32_t io_room(void *context)
 {
     const struct relay_process *process = context;
-    return process->publisher == NULL ? 0 : publisher_room(process->publisher);
+    return process->sink.io->room(process->sink.context);
 }
 
 static bool io_publish(void *context, const struct outbox_row *row, uint64_t *sequence,
                        struct err *err)
 {
     struct relay_process *process = context;
+    const struct sink *sink = &process->sink;
 
-    process->failing = RELAY_RABBITMQ;
-    if (publish(process, row, sequence, err)) return true;
-    return err->kind == ERR_REJECT && publish_remains(process, row, sequence, err);
+    process->failing = RELAY_BROKER;
+    return sink->io->publish(sink->context, row, process->leadership.epoch, sequence, err);
 }
 
 static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32_t max,
                     uint32_t *count, struct err *err)
 {
     struct relay_process *process = context;
-    const struct relay_settings *settings = process->settings;
-    struct publisher_options options = {.url = settings->amqp_url,
-                                        .name = settings->name,
-                                        .heartbeat_s = settings->heartbeat_s,
-                                        .timeout_ms = settings->timeout_ms,
-                                        .window = settings->window};
 
-    process->failing = RELAY_RABBITMQ;
-    *count = 0;
-    if (process->publisher == NULL) return publisher_open(&process->publisher, &options, err);
-    if (!publisher_poll(process->publisher, wait_ms, out, max, count, err)) return false;
+    process->failing = RELAY_BROKER;
+    if (!process->sink.io->poll(process->sink.context, wait_ms, out, max, count, err)) return false;
     relay_report_confirms(out, *count);
     return true;
 }
@@ -204,7 +111,7 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
     struct relay_process *process = context;
 
     process->failing = RELAY_POSTGRES;
-    if (!outbox_save(process->db, SINK, cursor, err)) return false;
+    if (!outbox_save(process->db, process->sink.io->name, cursor, err)) return false;
     backoff_reset(&process->backoff); /* there was progress */
     return true;
 }
@@ -213,13 +120,22 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
 
 static void disconnect(struct relay_process *process)
 {
-    publisher_close(process->publisher);
-    process->publisher = NULL;
+    if (process->sink.context != NULL) process->sink.io->disconnect(process->sink.context);
     db_close(process->reader);
     process->reader = NULL;
     db_close(process->db);
     process->db = NULL;
     process->leads = process->is_reading = process->is_blocked = false;
+}
+
+static bool open_sink(struct relay_process *process, struct err *err)
+{
+    if (!sink_amqp_open(&process->sink, process->settings, err)) return false;
+    process->io.events_only = process->sink.io->events_only;
+    relay_report_open(process->sink.io);
+    health_require(HEALTH_POSTGRES);
+    health_require(process->sink.io->component);
+    return true;
 }
 
 bool relay_process_open(struct relay_process **out, const struct relay_settings *settings,
@@ -239,12 +155,7 @@ bool relay_process_open(struct relay_process **out, const struct relay_settings 
                                     .publish = io_publish,
                                     .poll = io_poll,
                                     .save = io_save};
-    relay_report_open();
-    health_require(HEALTH_POSTGRES);
-    health_require(HEALTH_RABBITMQ);
-    return names_make(&process->names, settings->prefix, settings->shards, err) &&
-           arena_open(&process->page, PAGE_SIZE, err) &&
-           arena_open(&process->scratch, SCRATCH_SIZE, err) &&
+    return open_sink(process, err) && arena_open(&process->page, PAGE_SIZE, err) &&
            relay_open(&process->relay, &process->io, settings->save_every_ms, err);
 }
 
@@ -253,8 +164,8 @@ void relay_process_close(struct relay_process *process)
     if (process == NULL) return;
     disconnect(process);
     relay_close(process->relay);
+    if (process->sink.context != NULL) process->sink.io->close(process->sink.context);
     arena_close(&process->page);
-    arena_close(&process->scratch);
     free(process);
 }
 
@@ -290,23 +201,19 @@ static bool look_behind(struct relay_process *process, struct err *err)
 
     if (process->leads) return true;
     process->failing = RELAY_POSTGRES;
-    if (!unpublished_look(process->db, SINK, &unpublished, err)) return false;
+    if (!unpublished_look(process->db, process->sink.io->name, &unpublished, err)) return false;
     int64_t now_ms = (int64_t)clock_monotonic_ms();
     behind_look(&process->behind, unpublished.some, now_ms - (int64_t)unpublished.saved_ms, now_ms);
     return true;
 }
 
-static bool apply_topology(struct relay_process *process, struct err *err)
+static bool prepare(struct relay_process *process, struct err *err)
 {
-    static struct names_topology topology;
-    enum topology_mode mode = (enum topology_mode)process->settings->topology_mode;
-
-    if (process->topology_applied) return true;
-    process->failing = RELAY_RABBITMQ;
-    names_topology(&process->names, &topology);
-    if (!topology_apply(process->settings->amqp_url, &topology.topology, mode, err)) return false;
-    process->topology_applied = true;
-    health_set(HEALTH_RABBITMQ, HEALTH_UP);
+    if (process->is_prepared) return true;
+    process->failing = RELAY_BROKER;
+    if (!process->sink.io->prepare(process->sink.context, err)) return false;
+    process->is_prepared = true;
+    health_set(process->sink.io->component, HEALTH_UP);
     return true;
 }
 
@@ -314,7 +221,9 @@ static bool take_lead(struct relay_process *process, struct err *err)
 {
     if (process->leads) return true;
     process->failing = RELAY_POSTGRES;
-    if (!outbox_lead(process->db, SINK, &process->leads, &process->leadership, err)) return false;
+    if (!outbox_lead(process->db, process->sink.io->name, &process->leads, &process->leadership,
+                     err))
+        return false;
     if (!process->leads) {
         clock_sleep_ms(STAND_BY_MS);
         return true;
@@ -328,11 +237,12 @@ static bool take_lead(struct relay_process *process, struct err *err)
 
 static void note_blocked(struct relay_process *process)
 {
-    bool is_blocked = process->publisher != NULL && publisher_blocked(process->publisher);
+    const char *why = process->sink.io->blocked(process->sink.context);
+    bool is_blocked = why != NULL;
 
     if (is_blocked == process->is_blocked) return;
     process->is_blocked = is_blocked;
-    if (is_blocked) log_warn("the broker is short of memory or disk: publishing waits");
+    if (is_blocked) log_warn("%s: publishing waits", why);
     if (!is_blocked) log_info("the broker takes messages again");
 }
 
@@ -363,7 +273,8 @@ static bool rotate(struct relay_process *process, uint64_t now_ms, struct err *e
     const struct relay_settings *settings = process->settings;
     bool rotated = false;
 
-    if (process->is_reading || now_ms < process->rotate_at_ms) return true;
+    if (!process->sink.io->rotates || process->is_reading) return true;
+    if (now_ms < process->rotate_at_ms) return true;
     process->rotate_at_ms = now_ms + ROTATE_EVERY_MS;
     process->failing = RELAY_POSTGRES;
     if (!outbox_rotate(process->db, settings->rows_max, settings->age_max_s, &rotated, err))
@@ -390,7 +301,7 @@ static bool turn(struct relay_process *process, struct err *err)
 
     if (!connect_database(process, err)) return false;
     if (!look_behind(process, err)) return false;
-    if (!apply_topology(process, err)) return false;
+    if (!prepare(process, err)) return false;
     if (!take_lead(process, err)) return false;
     if (!process->leads) return true;
     now_ms = clock_monotonic_ms();
@@ -406,14 +317,15 @@ bool relay_process_turn(struct relay_process *process, struct err *err)
     bool ok;
 
     health_beat();
-    process->failing = RELAY_RABBITMQ;
+    process->failing = RELAY_BROKER;
     ok = turn(process, err);
     if (!ok) {
         relay_report_transient(process->failing);
-        health_set(process->failing == RELAY_POSTGRES ? HEALTH_POSTGRES : HEALTH_RABBITMQ,
+        health_set(process->failing == RELAY_POSTGRES ? HEALTH_POSTGRES
+                                                      : process->sink.io->component,
                    HEALTH_DOWN);
         if (process->leads || process->failing == RELAY_POSTGRES) behind_fail(&process->behind);
-        process->topology_applied = false; /* a queue or a binding may be gone */
+        process->is_prepared = false; /* a queue or a binding may be gone */
         disconnect(process);
     }
     report(process);

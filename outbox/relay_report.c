@@ -6,40 +6,51 @@
 #include "base/health.h"
 #include "base/metrics.h"
 
-#include <stddef.h>
+#include <stdio.h>
 
-enum { MS_PER_S = 1000 };
+enum { MS_PER_S = 1000, RESULTS = 3, LABEL_SIZE = 64 };
 
 static struct {
-    struct metric *published[3]; /* by enum confirm_result */
+    struct metric *published[RESULTS]; /* by enum confirm_result */
     struct metric *transient[RELAY_DEPENDENCIES];
     struct metric *unpublishable, *rotations;
     struct metric *leads, *blocked, *in_flight, *behind;
 } state;
 
-void relay_report_open(void)
-{
-    static const char *const results[] = {
-        [CONFIRM_ACK] = "publisher=\"amqp\",result=\"confirmed\"",
-        [CONFIRM_NACK] = "publisher=\"amqp\",result=\"nacked\"",
-        [CONFIRM_RETURNED] = "publisher=\"amqp\",result=\"returned\"",
-    };
-    static const char *const dependencies[RELAY_DEPENDENCIES] = {
-        [RELAY_POSTGRES] = "dependency=\"postgres\"",
-        [RELAY_RABBITMQ] = "dependency=\"rabbitmq\"",
-    };
+/* Labels must outlive the process. */
+static struct {
+    char published[RESULTS][LABEL_SIZE], dependency[LABEL_SIZE], publisher[LABEL_SIZE];
+} labels;
 
-    for (uint32_t i = 0; i < 3; i++)
-        state.published[i] =
-            metric_register(METRIC_COUNTER, "ledger_outbox_published_total",
-                            "Messages published, by what the broker said of them.", results[i]);
+static void write_labels(const struct sink_io *sink)
+{
+    static const char *const results[RESULTS] = {
+        [CONFIRM_ACK] = "confirmed", [CONFIRM_NACK] = "nacked", [CONFIRM_RETURNED] = "returned"};
+
+    for (uint32_t i = 0; i < RESULTS; i++)
+        (void)snprintf(labels.published[i], LABEL_SIZE, "publisher=\"%s\",result=\"%s\"",
+                       sink->name, results[i]);
+    (void)snprintf(labels.dependency, LABEL_SIZE, "dependency=\"%s\"", sink->component_name);
+    (void)snprintf(labels.publisher, LABEL_SIZE, "publisher=\"%s\"", sink->name);
+}
+
+void relay_report_open(const struct sink_io *sink)
+{
+    const char *const dependencies[RELAY_DEPENDENCIES] = {
+        [RELAY_POSTGRES] = "dependency=\"postgres\"", [RELAY_BROKER] = labels.dependency};
+
+    write_labels(sink);
+    for (uint32_t i = 0; i < RESULTS; i++)
+        state.published[i] = metric_register(METRIC_COUNTER, "ledger_outbox_published_total",
+                                             "Messages published, by what the broker said of them.",
+                                             labels.published[i]);
     for (uint32_t i = 0; i < RELAY_DEPENDENCIES; i++)
         state.transient[i] = metric_register(
             METRIC_COUNTER, "ledger_transient_errors_total",
             "Failures that were tried again, by the server at fault.", dependencies[i]);
     state.unpublishable =
         metric_register(METRIC_COUNTER, "ledger_outbox_unpublishable_total",
-                        "Messages that AMQP cannot carry; their bodies were dead-lettered.", NULL);
+                        "Messages that the broker cannot carry; what tells so went instead.", NULL);
     state.rotations = metric_register(METRIC_COUNTER, "ledger_outbox_rotations_total",
                                       "Times that the next outbox partition was begun.", NULL);
     state.leads = metric_register(METRIC_GAUGE, "ledger_relay_leader",
@@ -51,7 +62,7 @@ void relay_report_open(void)
     state.behind = metric_register(
         METRIC_GAUGE, "ledger_outbox_oldest_unpublished_seconds",
         "Age of the oldest committed message that is not confirmed; 0 when all are.",
-        "publisher=\"amqp\"");
+        labels.publisher);
 }
 
 void relay_report_confirms(const struct confirm *confirms, uint32_t count)

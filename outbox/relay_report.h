@@ -4,11 +4,11 @@
 #ifndef OUTBOX_RELAY_REPORT_H
 #define OUTBOX_RELAY_REPORT_H
 
-#include "base/publisher_amqp.h"
+#include "outbox/sink.h"
 
-enum relay_dependency { RELAY_POSTGRES, RELAY_RABBITMQ, RELAY_DEPENDENCIES };
+enum relay_dependency { RELAY_POSTGRES, RELAY_BROKER, RELAY_DEPENDENCIES };
 
-void relay_report_open(void);
+void relay_report_open(const struct sink_io *sink);
 void relay_report_confirms(const struct confirm *confirms, uint32_t count);
 void relay_report_unpublishable(void);
 void relay_report_rotation(void);
