@@ -30,10 +30,10 @@ override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
 override LDFLAGS += --coverage
 endif
 
-MAINS    := worker/main.c outbox/main.c notary/main.c dlq/main.c ledgerctl/main.c client/demo.c
+MAINS    := worker/main.c outbox/main.c notary/main.c dlq/main.c gateway/main.c ledgerctl/main.c client/demo.c
 SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c notary/*.c dlq/*.c worker/*.c \
-            client/*.c import/*.c ledgerctl/*.c)) build/gen/migrations.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledgerctl ledger-demo)
+            client/*.c import/*.c gateway/*.c ledgerctl/*.c)) build/gen/migrations.c build/gen/openapi.c
+PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledger-gateway ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
 BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
@@ -97,6 +97,9 @@ clean: ## what was built
 build/gen/migrations.c: $(sort $(wildcard ledger/schema/*.sql)) scripts/embed
 	@mkdir -p $(@D)
 	scripts/embed $@ $(filter %.sql,$^)
+build/gen/openapi.c: gateway/openapi.json scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed --one openapi_document gateway/openapi.h $@ $<
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  cc $<"; $(CC) $(CFLAGS) -c -o $@ $<
@@ -107,6 +110,7 @@ $(BUILD)/bin/ledger-worker: $(call OBJECT,worker/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-relay: $(call OBJECT,outbox/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-notary: $(call OBJECT,notary/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-dlq: $(call OBJECT,dlq/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-gateway: $(call OBJECT,gateway/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledgerctl: $(call OBJECT,ledgerctl/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-demo: $(call OBJECT,client/demo.c) $(ARCHIVE)
 $(PROGRAMS):

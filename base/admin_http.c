@@ -4,8 +4,7 @@
  */
 #include "base/admin_http.h"
 
-#include "base/health.h"
-#include "base/metrics.h"
+#include "base/admin_page.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTIONS_MAX = 64, IDLE_S = 5, MEMORY_SIZE = 8192, REPORT_SIZE = 2048 };
+enum { CONNECTIONS_MAX = 64, IDLE_S = 5, MEMORY_SIZE = 8192 };
 
 struct admin {
     struct MHD_Daemon *daemon;
@@ -41,15 +40,6 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned code,
     return result;
 }
 
-static const struct page {
-    const char *path;
-    int (*report)(char *out, size_t out_size);
-} PAGES[] = {
-    {"/health/live", health_live},
-    {"/health/ready", health_ready},
-    {"/health", health_report},
-};
-
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *data,
                               size_t *data_size, void **request)
@@ -58,7 +48,7 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         "{\"error\":\"not found; try /metrics, /health, /health/live, /health/ready\"}\n";
     static char not_allowed[] = "{\"error\":\"only GET and HEAD\"}\n";
     static const char json[] = "application/json";
-    char text[REPORT_SIZE];
+    struct admin_page page;
 
     (void)context;
     (void)version;
@@ -68,18 +58,10 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, json, not_allowed,
                        sizeof not_allowed - 1, MHD_RESPMEM_PERSISTENT);
-    if (strcmp(url, "/metrics") == 0) {
-        size_t size = 0;
-        char *rendered = metrics_render(&size);
-        if (rendered == NULL) return MHD_NO;
-        return respond(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
-                       rendered, size, MHD_RESPMEM_MUST_FREE);
-    }
-    for (size_t i = 0; i < sizeof PAGES / sizeof PAGES[0]; i++) {
-        if (strcmp(url, PAGES[i].path) != 0) continue;
-        int code = PAGES[i].report(text, sizeof text);
-        return respond(connection, (unsigned)code, json, text, strlen(text), MHD_RESPMEM_MUST_COPY);
-    }
+    if (admin_page(url, &page))
+        return page.text == NULL ? MHD_NO
+                                 : respond(connection, page.code, page.type, page.text, page.size,
+                                           MHD_RESPMEM_MUST_FREE);
     return respond(connection, MHD_HTTP_NOT_FOUND, json, not_found, sizeof not_found - 1,
                    MHD_RESPMEM_PERSISTENT);
 }

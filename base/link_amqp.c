@@ -206,6 +206,7 @@ bool link_open(struct link **out, const struct link_options *options, struct err
         goto out;
     }
     link->timeout_ms = options->timeout_ms;
+    link->wake = -1;
     link->state = amqp_new_connection();
     link->out = malloc(LINK_OUT_SIZE);
     if (link->state == NULL || link->out == NULL) {

@@ -38,6 +38,8 @@ struct link_options {
 struct link {
     amqp_connection_state_t state;
     int socket;
+    int wake;   /* a wait also ends when this can be read; -1: none */
+    bool woken; /* the last one ended so */
     uint32_t timeout_ms, heartbeat_ms, frame_max;
     bool usable;         /* false after the connection failed: there is nobody to say goodbye to */
     bool blocked;        /* connection.blocked came, connection.unblocked did not yet */
@@ -66,9 +68,9 @@ bool link_break(struct link *link, struct err *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The next frame of the channel; sends what is unsent while it waits. Comes back without one after
- * wait_ms, and early on a signal or when blocked has changed. What the broker says about the
- * connection, and channel.close, is dealt with here (ERR_RETRY with its words). The frame's memory
- * is good until amqp_maybe_release_buffers. */
+ * wait_ms, and early on a signal, when woken, or when blocked has changed. What the broker says
+ * about the connection, and channel.close, is dealt with here (ERR_RETRY with its words). The
+ * frame's memory is good until amqp_maybe_release_buffers. */
 MUST_CHECK bool link_read(struct link *link, uint32_t wait_ms, amqp_frame_t *frame, bool *got,
                           struct err *err);
 /* The same, when there must be one: ERR_RETRY when it does not come within timeout_ms. */

@@ -139,13 +139,15 @@ static bool link_wait(struct link *link, uint64_t until_ms, bool *over, struct e
     if (link->out_size > 0 && wait_ms > link->timeout_ms) wait_ms = link->timeout_ms;
 
     short events = link->out_size > 0 ? POLLIN | POLLOUT : POLLIN;
-    struct pollfd watched = {.fd = link->socket, .events = events};
-    int ready = poll(&watched, 1, (int)wait_ms);
+    struct pollfd watched[] = {{.fd = link->socket, .events = events},
+                               {.fd = link->wake, .events = POLLIN}}; /* poll passes over -1 */
+    int ready = poll(watched, 2, (int)wait_ms);
     if (ready < 0 && errno != EINTR)
         return link_break(link, err, "could not wait for RabbitMQ: %s", strerror(errno));
 
-    *over = ready < 0 || (ready == 0 && now_ms + wait_ms >= until_ms);
-    if (ready > 0 && (watched.revents & ~POLLOUT) != 0) {
+    link->woken = ready > 0 && watched[1].revents != 0;
+    *over = ready < 0 || link->woken || (ready == 0 && now_ms + wait_ms >= until_ms);
+    if (ready > 0 && (watched[0].revents & ~POLLOUT) != 0) {
         link->heard = true;
         return true;
     }
@@ -197,6 +199,7 @@ bool link_read(struct link *link, uint32_t wait_ms, amqp_frame_t *frame, bool *g
     uint64_t until_ms = 0;
 
     *got = false;
+    link->woken = false;
     while (true) {
         if (amqp_frames_enqueued(link->state) || amqp_data_in_buffer(link->state)) {
             link->heard = true;

@@ -50,6 +50,16 @@ bool rpc_send(struct rpc *rpc, const struct message *message, struct err *err)
     return content_write(rpc->link, message, err) && link_push(rpc->link, err);
 }
 
+bool rpc_blocked(const struct rpc *rpc)
+{
+    return rpc->link->blocked;
+}
+
+void rpc_wake_by(struct rpc *rpc, int file)
+{
+    rpc->link->wake = file;
+}
+
 bool rpc_receive(struct rpc *rpc, uint32_t wait_ms, struct arena *arena, struct rpc_reply *out,
                  bool *got, struct err *err)
 {
@@ -72,6 +82,6 @@ bool rpc_receive(struct rpc *rpc, uint32_t wait_ms, struct arena *arena, struct 
             return true;
         }
         now_ms = clock_monotonic_ms();
-        if (!arrived && now_ms >= deadline_ms) return true;
+        if (!arrived && (now_ms >= deadline_ms || rpc->link->woken)) return true;
     }
 }
