@@ -36,7 +36,8 @@ SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c ou
 PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledger-gateway ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
-BENCHES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+BENCH_PARTS := $(addprefix $(BUILD)/tests/bench/,commands.o samples.o figures.o)
+BENCHES  := $(addprefix $(BUILD)/tests/bench/,load wait passthrough echo rpc callers sustain allocations.so)
 MODEL    := $(BUILD)/tests/model.o $(BUILD)/tests/stream.o
 CHAOS    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 REPLAY   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -124,8 +125,11 @@ $(INTEGRATION): %: %.o $(ARCHIVE)
 	$(LINK) $(ALL) -lcmocka
 $(BUILD)/tests/chaos/chaos: $(CHAOS) $(ARCHIVE)
 	$(LINK) $(ALL)
-$(BENCHES): %: %.o $(ARCHIVE)
+$(filter-out %.so,$(BENCHES)): %: %.o $(BENCH_PARTS) $(ARCHIVE)
 	$(LINK) $(ALL)
+$(BUILD)/tests/bench/allocations.so: tests/bench/allocations.c Makefile
+	@mkdir -p $(@D)
+	@echo "  ld $@"; $(CC) $(filter-out -MMD -MP -fPIE,$(CFLAGS)) -fPIC -shared -o $@ $<
 $(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)
 	$(LINK) $(PURE)
 $(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/letter.c dlq/line.c import/line.c import/csv.c outbox/dead_since.c

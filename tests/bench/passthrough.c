@@ -1,21 +1,29 @@
 /*
  * passthrough.c - what the broker alone allows: the ledger with the ledger taken out. Takes the
- * same shard queues, sends for each message what the ledger would send (the sample of an event, and
- * of a reply, kept by load.c), and acknowledges only what is confirmed. One thread, a connection in
- * and a connection out, as the worker and the relay have them.
+ * same shard queues, sends for each message what the ledger would send (samples of events, and of a
+ * reply, kept by wait.c), and acknowledges only what is confirmed. One thread, a connection in and
+ * a connection out, as the worker and the relay have them. Nothing is decoded, copied once, or
+ * waited for while there is something to do; the figures below are those that were fastest.
  *
- *   passthrough N EVENT-SAMPLE [REPLY-SAMPLE]     LEDGER_PREFIX names the queues
+ *   passthrough N event=SAMPLE... [reply=SAMPLE]     ends when N messages are through
+ *   passthrough forward event=SAMPLE                 until SIGTERM; the event has the properties of
+ *                                                    the message, so that it can be told which
+ *                                                    one it is of
+ *
+ * LEDGER_PREFIX names the queues; BENCH_PREFETCH, BENCH_WINDOW and BENCH_ACK_EVERY try others.
  */
 #include "base/clock.h"
 #include "base/consumer_amqp.h"
 #include "base/publisher_amqp.h"
+#include "base/stop.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/samples.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-enum { WINDOW = 4096, PREFETCH = 500 /* the worker's */, OUT_MAX = 2, IDLE_WAIT_MS = 100 };
+enum { WINDOW_MAX = 4095, OUT_MAX = 3, IDLE_WAIT_MS = 100 };
 
 static struct err err;
 
@@ -23,100 +31,79 @@ struct passthrough {
     struct consumer *consumer;
     struct publisher *publisher;
     struct message out[OUT_MAX];
-    uint32_t out_count;        /* messages sent for each one taken */
-    uint64_t sent;             /* sequences 1 .. sent; out_count of them for each delivery tag */
-    uint64_t settled;          /* sequences 1 .. settled are confirmed */
-    uint64_t acknowledged;     /* tags 1 .. acknowledged */
-    uint8_t confirmed[WINDOW]; /* ring, by sequence */
+    uint32_t out_count; /* messages sent for each one taken */
+    bool forward;
+    uint32_t ack_every;                /* messages, unless there is nothing else to do */
+    uint64_t sent;                     /* sequences 1 .. sent; out_count of them for each tag */
+    uint64_t settled;                  /* sequences 1 .. settled are confirmed */
+    uint64_t acknowledged;             /* tags 1 .. acknowledged */
+    uint8_t confirmed[WINDOW_MAX + 1]; /* ring, by sequence */
 };
 
-static struct bytes read_part(FILE *file, struct arena *arena)
+static void send_out(struct passthrough *passthrough, const struct delivery *delivery)
 {
-    uint32_t size = 0;
-    uint8_t *data;
-
-    bench_check((fread(&size, sizeof size, 1, file) == 1 && size <= BENCH_BODY_MAX) ||
-                    err_set(&err, ERR_FATAL, "could not read a sample"),
-                &err);
-    data = arena_take(arena, size + 1U);
-    bench_check((data != NULL && fread(data, 1, size, file) == size) ||
-                    err_set(&err, ERR_FATAL, "could not read a sample"),
-                &err);
-    return (struct bytes){data, size};
-}
-
-static void sample_read(const char *path, struct arena *arena, struct message *out)
-{
-    FILE *file = fopen(path, "rb");
-
-    bench_check(file != NULL || err_set(&err, ERR_FATAL, "could not open %s", path), &err);
-    out->properties = read_part(file, arena);
-    out->body = read_part(file, arena);
-    (void)fclose(file);
-}
-
-static void send_out(struct passthrough *passthrough)
-{
+    assert(delivery->tag == passthrough->sent / passthrough->out_count + 1);
     for (uint32_t i = 0; i < passthrough->out_count; i++) {
-        bench_check(
-            publisher_send(passthrough->publisher, &passthrough->out[i], &passthrough->sent, &err),
-            &err);
-        passthrough->confirmed[passthrough->sent % WINDOW] = 0;
+        struct message *message = &passthrough->out[i];
+        if (passthrough->forward) message->properties = delivery->properties;
+        bench_check(publisher_send(passthrough->publisher, message, &passthrough->sent, &err),
+                    &err);
+        passthrough->confirmed[passthrough->sent % (WINDOW_MAX + 1)] = 0;
     }
 }
 
 static void take_confirms(struct passthrough *passthrough, uint32_t wait_ms)
 {
-    static struct confirm confirms[WINDOW];
+    static struct confirm confirms[WINDOW_MAX];
     uint32_t count;
-    uint64_t tag;
 
-    bench_check(publisher_poll(passthrough->publisher, wait_ms, confirms, WINDOW, &count, &err),
+    bench_check(publisher_poll(passthrough->publisher, wait_ms, confirms, WINDOW_MAX, &count, &err),
                 &err);
     for (uint32_t i = 0; i < count; i++) {
         bench_check(confirms[i].result == CONFIRM_ACK ||
                         err_set(&err, ERR_FATAL, "the broker refused a message"),
                     &err);
-        passthrough->confirmed[confirms[i].sequence % WINDOW] = 1;
+        passthrough->confirmed[confirms[i].sequence % (WINDOW_MAX + 1)] = 1;
     }
     while (passthrough->settled < passthrough->sent &&
-           passthrough->confirmed[(passthrough->settled + 1) % WINDOW] == 1)
+           passthrough->confirmed[(passthrough->settled + 1) % (WINDOW_MAX + 1)] == 1)
         passthrough->settled++;
-    tag = passthrough->settled / passthrough->out_count;
+}
+
+static void acknowledge(struct passthrough *passthrough)
+{
+    uint64_t tag = passthrough->settled / passthrough->out_count;
+    bool all = passthrough->settled == passthrough->sent;
+
     if (tag == passthrough->acknowledged) return;
+    if (!all && tag - passthrough->acknowledged < passthrough->ack_every) return;
     bench_check(consumer_ack(passthrough->consumer, tag, true, &err), &err);
     passthrough->acknowledged = tag;
 }
 
-static void run(struct passthrough *passthrough, uint32_t count, struct arena *arena)
+/* Once round: what has come is sent, what is confirmed is acknowledged. */
+static void turn(struct passthrough *passthrough, uint64_t left, struct arena *arena)
 {
     static struct delivery deliveries[BENCH_FETCH_MAX];
+    uint32_t room = publisher_room(passthrough->publisher) / passthrough->out_count, got = 0;
+    bool busy = passthrough->settled < passthrough->sent;
 
-    while (passthrough->acknowledged < count) {
-        uint32_t room = publisher_room(passthrough->publisher) / passthrough->out_count, got = 0;
-        uint32_t left = count - (uint32_t)(passthrough->sent / passthrough->out_count);
-        bool busy = passthrough->settled < passthrough->sent;
-
-        if (room > BENCH_FETCH_MAX) room = BENCH_FETCH_MAX;
-        if (room > left) room = left;
-        arena_reset(arena);
-        if (room > 0)
-            bench_check(consumer_fetch(passthrough->consumer, busy ? 0 : IDLE_WAIT_MS, deliveries,
-                                       room, arena, &got, &err),
-                        &err);
-        for (uint32_t i = 0; i < got; i++) {
-            assert(deliveries[i].tag == passthrough->sent / passthrough->out_count + 1);
-            send_out(passthrough);
-        }
-        take_confirms(passthrough, got == 0 && busy ? 1 : 0);
-    }
-    clock_sleep_ms(BENCH_SETTLE_MS);
+    if (room > BENCH_FETCH_MAX) room = BENCH_FETCH_MAX;
+    if (room > left) room = (uint32_t)left;
+    arena_reset(arena);
+    if (room > 0)
+        bench_check(consumer_fetch(passthrough->consumer, busy ? 0 : IDLE_WAIT_MS, deliveries, room,
+                                   arena, &got, &err),
+                    &err);
+    for (uint32_t i = 0; i < got; i++) send_out(passthrough, &deliveries[i]);
+    take_confirms(passthrough, got == 0 && busy ? 1 : 0);
+    acknowledge(passthrough);
 }
 
-int main(int argc, char **argv)
+static void open_all(struct passthrough *passthrough, const struct names *names)
 {
-    static struct passthrough passthrough;
     const char *url = bench_env("LEDGER_AMQP_URL", NULL);
+    uint16_t prefetch = (uint16_t)bench_number(bench_env("BENCH_PREFETCH", "500"));
     struct consumer_options in = {.url = url,
                                   .name = "bench passthrough in",
                                   .heartbeat_s = BENCH_HEARTBEAT_S,
@@ -126,32 +113,56 @@ int main(int argc, char **argv)
                                     .name = "bench passthrough out",
                                     .heartbeat_s = BENCH_HEARTBEAT_S,
                                     .timeout_ms = BENCH_TIMEOUT_MS,
-                                    .window = WINDOW - 1};
-    struct arena samples, arena;
-    struct names names;
+                                    .window = bench_number(bench_env("BENCH_WINDOW", "4095"))};
 
-    bench_check(argc == 3 || argc == 4 ||
-                    err_set(&err, ERR_FATAL, "passthrough N EVENT-SAMPLE [REPLY-SAMPLE]"),
-                &err);
-    bench_names(&names);
-    bench_check(arena_open(&samples, 4 * BENCH_BODY_MAX + 64, &err) &&
-                    arena_open(&arena, BENCH_ARENA_SIZE, &err),
-                &err);
-    passthrough.out_count = (uint32_t)argc - 2;
-    passthrough.out[0].exchange = text_of(names.events);
-    passthrough.out[0].routing_key = text_of("transaction.created");
-    passthrough.out[1].routing_key = text_of(BENCH_REPLIES);
-    for (uint32_t i = 0; i < passthrough.out_count; i++)
-        sample_read(argv[2 + i], &samples, &passthrough.out[i]);
-    bench_check(publisher_open(&passthrough.publisher, &out, &err) &&
-                    consumer_open(&passthrough.consumer, &in, &err),
+    passthrough->ack_every = bench_number(bench_env("BENCH_ACK_EVERY", "1"));
+    bench_check(out.window <= WINDOW_MAX || err_set(&err, ERR_FATAL, "too large a window"), &err);
+    bench_check(publisher_open(&passthrough->publisher, &out, &err) &&
+                    consumer_open(&passthrough->consumer, &in, &err),
                 &err);
     printf("started_us=%" PRId64 "\n", clock_wall_us());
     (void)fflush(stdout);
-    for (uint32_t i = 0; i < names.shards; i++)
-        bench_check(consumer_subscribe(passthrough.consumer, names.shard[i], i, PREFETCH, &err),
+    for (uint32_t i = 0; i < names->shards; i++)
+        bench_check(consumer_subscribe(passthrough->consumer, names->shard[i], i, prefetch, &err),
                     &err);
-    run(&passthrough, bench_number(argv[1]), &arena);
+}
+
+static void read_out(struct passthrough *passthrough, const struct names *names, int argc,
+                     char **argv, struct arena *samples)
+{
+    bench_check((argc >= 3 && argc <= 2 + OUT_MAX) ||
+                    err_set(&err, ERR_FATAL, "passthrough N|forward event=SAMPLE... reply=SAMPLE"),
+                &err);
+    passthrough->out_count = (uint32_t)argc - 2;
+    for (uint32_t i = 0; i < passthrough->out_count; i++) {
+        struct message *message = &passthrough->out[i];
+        bool is_event = strncmp(argv[2 + i], "event=", 6) == 0;
+        bench_check(is_event || strncmp(argv[2 + i], "reply=", 6) == 0 ||
+                        err_set(&err, ERR_FATAL, "event=SAMPLE or reply=SAMPLE"),
+                    &err);
+        message->exchange = text_of(is_event ? names->events : "");
+        message->routing_key = text_of(is_event ? "transaction.created" : BENCH_REPLIES);
+        sample_read(argv[2 + i] + 6, samples, &message->properties, &message->body);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct passthrough passthrough;
+    struct arena samples, arena;
+    struct names names;
+
+    bench_names(&names);
+    bench_check(stop_install(&err) && arena_open(&samples, 8 * BENCH_BODY_MAX, &err) &&
+                    arena_open(&arena, BENCH_ARENA_SIZE, &err),
+                &err);
+    read_out(&passthrough, &names, argc, argv, &samples);
+    passthrough.forward = strcmp(argv[1], "forward") == 0;
+    uint64_t count = passthrough.forward ? UINT64_MAX : bench_number(argv[1]);
+    open_all(&passthrough, &names);
+    while (passthrough.acknowledged < count && !stop_requested())
+        turn(&passthrough, count - passthrough.sent / passthrough.out_count, &arena);
+    clock_sleep_ms(BENCH_SETTLE_MS);
     consumer_close(passthrough.consumer);
     publisher_close(passthrough.publisher);
     arena_close(&arena);
