@@ -18,10 +18,6 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
 
-void *malloc(size_t size);
-void *calloc(size_t count, size_t size);
-void *realloc(void *memory, size_t size);
-
 struct place {
     _Atomic(uintptr_t) caller;
     atomic_uint_fast64_t count;
@@ -53,13 +49,13 @@ void *malloc(size_t size)
     return __libc_malloc(size);
 }
 
-void *calloc(size_t count, size_t size)
+void *calloc(size_t count, size_t size) /* NOLINT: its header has other names */
 {
     note(count * size, (uintptr_t)__builtin_return_address(0));
     return __libc_calloc(count, size);
 }
 
-void *realloc(void *memory, size_t size)
+void *realloc(void *memory, size_t size) /* NOLINT: likewise */
 {
     note(size, (uintptr_t)__builtin_return_address(0));
     return __libc_realloc(memory, size);

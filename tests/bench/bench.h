@@ -30,6 +30,16 @@ static inline void bench_check(bool ok, const struct err *err)
     exit(EXIT_FAILURE);
 }
 
+/* Zeroed, or the end of the program. */
+static inline void *bench_memory(size_t size)
+{
+    void *memory = calloc(1, size);
+
+    if (memory != NULL) return memory;
+    (void)fprintf(stderr, "bench: out of memory\n");
+    exit(EXIT_FAILURE);
+}
+
 static inline const char *bench_env(const char *name, const char *fallback)
 {
     const char *value = getenv(name);

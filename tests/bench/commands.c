@@ -120,9 +120,8 @@ void outlet_open(struct outlet **out, const struct names *names, uint32_t window
                                         .heartbeat_s = BENCH_HEARTBEAT_S,
                                         .timeout_ms = BENCH_TIMEOUT_MS,
                                         .window = window};
-    struct outlet *outlet = calloc(1, sizeof *outlet);
+    struct outlet *outlet = bench_memory(sizeof *outlet);
 
-    bench_check(outlet != NULL || err_set(&err, ERR_FATAL, "out of memory"), &err);
     outlet->names = names;
     bench_check(arena_open(&outlet->arena, BENCH_ARENA_SIZE, &err) &&
                     codec_open(&outlet->codec, &err) &&

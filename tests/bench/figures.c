@@ -15,10 +15,7 @@ struct figures {
 
 void figures_open(struct figures **out, uint32_t most)
 {
-    struct err err;
-
-    *out = calloc(1, sizeof **out + most * sizeof(uint64_t));
-    bench_check(*out != NULL || err_set(&err, ERR_FATAL, "out of memory"), &err);
+    *out = bench_memory(sizeof **out + most * sizeof(uint64_t));
     (*out)->most = most;
 }
 

@@ -73,7 +73,9 @@ median_of() { # SCENARIO FIGURE
 
 # --- rounds: as many as wanted, but no more than the scenario's seconds allow (one at the least)
 
-begin_rounds() { round=0 rounds=$1 budget=$2 rounds_began=$SECONDS; }
+begin_rounds() { # ROUNDS SECONDS
+    round=0 rounds=${BENCH_ROUNDS:-$1} budget=$2 rounds_began=$SECONDS
+}
 more() {
     local used=$((SECONDS - rounds_began))
     ((round < rounds)) || return 1
@@ -129,8 +131,9 @@ drain() {
 }
 # FIGURE COUNT SIZE: the same, SIZE commands in a message: one reply each.
 drain_batches() {
+    local messages=$(($2 / $3))
     load batch "$2" "$3" --reply
-    take_results "$1" "$2" "bench.ledger.events=$2" "bench.replies=$(($2 / $3))"
+    take_results "$1" $((messages * $3)) "bench.ledger.events=$((messages * $3))" "bench.replies=$messages"
 }
 # FIGURE COUNT EVENTS REPLIES: as many messages with the ledger taken out, so many out for each one in.
 pass() {

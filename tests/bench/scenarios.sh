@@ -166,7 +166,7 @@ scenario_workers() {
     begin_rounds 3 110
     while more; do
         for number in 1 2 4; do with_workers "disjoint_$number" "$small" $number load publish "$small"; done
-        for number in 1 2; do with_workers "shared_$number" "$small" $number load batch "$small" 100; done
+        for number in 1 2; do with_workers "shared_$number" $((small / 100 * 100)) $number load batch "$small" 100; done
     done
     note deadlocks $(($(deadlocks) - before))
 }

@@ -31,7 +31,7 @@ struct waiting {
     uint32_t left[QUEUES_MAX], total;
     uint64_t heard_ms;
     int64_t first_us, last_us;
-    uint64_t messages;
+    uint64_t messages, again;
 };
 
 static void sample_keep(const char *queue, const struct delivery *delivery)
@@ -77,10 +77,10 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
         const struct delivery *delivery = &deliveries[i];
         if (delivery->redelivered) continue; /* an earlier run has counted it */
         uint32_t commands = commands_of(waiting, delivery);
-        bench_check(waiting->left[delivery->queue] >= commands ||
-                        err_set(&err, ERR_FATAL, "one message too many in %s",
-                                waiting->queues[delivery->queue]),
-                    &err);
+        if (commands > waiting->left[delivery->queue]) { /* at least once: some may come again */
+            waiting->again += commands;
+            continue;
+        }
         counted += commands;
         waiting->messages++;
         waiting->left[delivery->queue] -= commands;
@@ -99,14 +99,14 @@ static uint32_t take(struct waiting *waiting, uint32_t wait_ms)
 
 static void subscribe(struct waiting *waiting, char *argument, uint32_t number)
 {
-    char *equals = strchr(argument, '=');
+    char *count = argument;
+    const char *queue = strsep(&count, "=");
 
-    bench_check(equals != NULL || err_set(&err, ERR_FATAL, "wait QUEUE=N..."), &err);
-    *equals = '\0';
-    waiting->queues[number] = argument;
-    waiting->left[number] = bench_number(equals + 1);
+    bench_check(count != NULL || err_set(&err, ERR_FATAL, "wait QUEUE=N..."), &err);
+    waiting->queues[number] = queue;
+    waiting->left[number] = bench_number(count);
     waiting->total += waiting->left[number];
-    bench_check(consumer_subscribe(waiting->consumer, argument, number, PREFETCH, &err), &err);
+    bench_check(consumer_subscribe(waiting->consumer, queue, number, PREFETCH, &err), &err);
 }
 
 int main(int argc, char **argv)
@@ -130,10 +130,12 @@ int main(int argc, char **argv)
                         err_set(&err, ERR_FATAL, "%u of the messages did not come", waiting.total),
                     &err);
     }
-    /* Nothing more may come. */
     (void)take(&waiting, BENCH_SETTLE_MS);
-    printf("first_us=%" PRId64 " last_us=%" PRId64 " messages=%" PRIu64 "\n", waiting.first_us,
-           waiting.last_us, waiting.messages);
+    bench_check(waiting.again * 10 <= waiting.messages ||
+                    err_set(&err, ERR_FATAL, "%" PRIu64 " messages too many", waiting.again),
+                &err);
+    printf("first_us=%" PRId64 " last_us=%" PRId64 " messages=%" PRIu64 " again=%" PRIu64 "\n",
+           waiting.first_us, waiting.last_us, waiting.messages, waiting.again);
     consumer_close(waiting.consumer);
     codec_close(waiting.codec);
     arena_close(&arena);
