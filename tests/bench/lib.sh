@@ -79,7 +79,7 @@ begin_rounds() { # ROUNDS SECONDS
 more() {
     local used=$((SECONDS - rounds_began))
     ((round < rounds)) || return 1
-    ((round == 0 || used + used / round <= budget)) || { echo "    (no time for more than $round of $rounds rounds)" >&2; return 1; }
+    ((round == 0 || (used + used / round <= budget && SECONDS - began + used / round <= seconds_max))) || { echo "    (no time for more than $round of $rounds rounds)" >&2; return 1; }
     round=$((round + 1))
 }
 
