@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""From what scripts/bench measured to a table, JSON and a page.
+"""From what scripts/bench measured to a table, JSON, a page, and the table of docs/performance.md.
 
-    report.py RESULTS NOISE JSON HTML [--report-only] NAME=VALUE...
+    report.py RESULTS NOISE FOLDER [--report-only] NAME=VALUE...
+
+Writes FOLDER/bench.json, bench.html and bench.md.
 
 Exit 1 when a target is missed (not with --report-only). NAME=VALUE are the run's settings, to be shown.
 """
@@ -72,6 +74,29 @@ def print_targets(report, figures, out):
         print(f"  TOO NOISY TO TRUST: {fault}", file=out)
 
 
+def markdown(report, figures):
+    """What docs/performance.md shows of a run, between its two marks."""
+    noise = report["noise"]
+    settings = ", ".join(f"{key} {value}" for key, value in report["settings"].items() if key != "scenarios")
+    faults = "".join(f" **Too noisy to trust:** {fault}." for fault in noise["faults"]) or " The machine was quiet."
+    parts = [f"`BENCH='{report['settings'].get('scenarios', '')}' make bench` ({settings}) on {report['machine']['processors']} processors "
+             f"({report['machine']['model']}), {report['at'][:10]}: steal {noise['steal']:.1%}, other processes {noise['foreign']:.1%}.{faults}", "",
+             "| target | measured | wanted | |", "|---|---|---|---|"]
+    for target in targets.measured(figures):
+        parts.append(f"| {target.label} | {short(target.value)} | {target.sign} {target.bound:g} | {targets.verdict(target)} |")
+    for section in known.SECTIONS:
+        rows = [row for row in section.rows if f"{section.scenario}.{row.figure}" in figures]
+        if rows:
+            parts += ["", f"**{section.title}** (`{section.scenario}`)", "", "| | median | spread | to its reference |", "|---|---|---|---|"]
+        for row in rows:
+            name = f"{section.scenario}.{row.figure}"
+            low, high = figures.spread(name)
+            ratio = figures.ratio(name, f"{section.scenario}.{row.reference}") if row.reference else None
+            spread = f"{short(low)} to {short(high)}" if low != high else ""
+            parts.append(f"| {row.label.strip()} | {short(figures.median(name))} {row.unit} | {spread} | {f'{ratio:.2f}' if ratio else ''} |")
+    return "\n".join(parts) + "\n"
+
+
 def lines_of(path):
     try:
         with open(path, encoding="utf-8") as file:
@@ -82,16 +107,16 @@ def lines_of(path):
 
 def main(arguments):
     settings = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    results, noise, json_path, html_path = [argument for argument in arguments if "=" not in argument and argument != "--report-only"]
+    results, noise, folder = [argument for argument in arguments if "=" not in argument and argument != "--report-only"]
     figures = known.Figures(lines_of(results))
     report = make_report(figures, lines_of(noise), settings)
     print_table(figures, sys.stdout)
     print_targets(report, figures, sys.stdout)
-    with open(json_path, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1)
-    with open(html_path, "w", encoding="utf-8") as file:
-        file.write(page.render(report, figures))
-    print(f"\n{json_path}, {html_path}")
+    written = {"json": json.dumps(report, indent=1), "html": page.render(report, figures), "md": markdown(report, figures)}
+    for kind, text in written.items():
+        with open(os.path.join(folder, f"bench.{kind}"), "w", encoding="utf-8") as file:
+            file.write(text)
+    print(f"\n{folder}/bench.json, bench.html, bench.md")
     missed = [target for target in report["targets"] if not target["ok"]]
     return 1 if missed and "--report-only" not in arguments else 0
 

@@ -135,8 +135,9 @@ class ReportTest(unittest.TestCase):
         (folder / "noise").write_text("\n".join(QUIET))
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            code = report.main([str(folder / "results"), str(folder / "noise"), str(folder / "j"), str(folder / "h"), "commands=5", *options])
-        return code, out.getvalue(), json.loads((folder / "j").read_text()), (folder / "h").read_text()
+            code = report.main([str(folder / "results"), str(folder / "noise"), str(folder), "commands=5", *options])
+        self.markdown = (folder / "bench.md").read_text()
+        return code, out.getvalue(), json.loads((folder / "bench.json").read_text()), (folder / "bench.html").read_text()
 
     def test_missed_fails_unless_only_reported(self):
         self.assertEqual(self.run_report(RUN)[0], 1)
@@ -148,6 +149,7 @@ class ReportTest(unittest.TestCase):
         self.assertRegex(text, r"drain to pass-through +0\.6 +>= 0\.6 +ok by 0%")
         self.assertRegex(text, r"hot account to uniform +0\.8 +>= 0\.9 +MISSED by 11%")
         self.assertEqual(data["figures"]["drain.events"], {"median": 8000, "values": [6000, 9000, 8000]})
+        self.assertIn("| hot account to uniform | 0.8 | >= 0.9 | MISSED by 11% |", self.markdown)
         self.assertEqual([one["ok"] for one in data["targets"] if one["label"] == "hot account to uniform"], [False])
 
     def test_page_is_whole_and_loads_nothing(self):
