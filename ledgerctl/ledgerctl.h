@@ -33,6 +33,7 @@ struct options {
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;
+    uint32_t http_port;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */
     bool from_start;
@@ -51,6 +52,7 @@ enum exit_code run_proof(const struct options *options, const char *verb, char *
 enum exit_code run_check_proof(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_scheduled(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_health(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_policy(const struct options *options, const char *verb, char **arguments);
 

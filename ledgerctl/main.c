@@ -23,6 +23,8 @@ static const struct setting SETTINGS[] = {
      0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, import, verify, scheduled and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
+    {"LEDGER_HTTP_PORT", SETTING_NUMBER, &options.http_port, 0, "8000",
+     0, 65535, NULL, false, "health: of the process that is asked"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
     {"LEDGER_USER_ID", SETTING_TEXT, options.user_id, sizeof options.user_id, "",
@@ -63,6 +65,7 @@ static const struct verb {
     {"proof",           "TRANSACTION",        "that it is in what the notary signed, as JSON; --account", 1, 1, run_proof},
     {"check-proof",     "FILE",               "checks one, without any server; needs --public-key",  1, 1, run_check_proof},
     {"scheduled",       "",                   "what waits to be executed, the first due first",      0, 0, run_scheduled},
+    {"health",          "[URL]",              "asks a process on this machine how it is; exit code 0: it is live", 0, 1, run_health},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */

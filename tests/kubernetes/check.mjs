@@ -21,6 +21,9 @@ for (const { overlay, objects } of rendered) {
 const shards = Number(/^LEDGER_SHARDS=(\d+)$/m.exec(readFileSync(`${root}k8s/base/settings.env`, 'utf8'))[1])
 const made = readFileSync(`${root}k8s/components/rabbitmq-operators/topology.yaml`, 'utf8')
 if (made !== topology('ledger', shards)) faults.push('k8s/components/rabbitmq-operators/topology.yaml is not what topology.mjs makes')
+const version = /LEDGER_VERSION "(.*)"/.exec(readFileSync(`${root}base/version.h`, 'utf8'))[1]
+for (const file of ['k8s/overlays/dev/kustomization.yaml', 'k8s/overlays/production/kustomization.yaml', 'compose.yaml', 'Dockerfile', 'CHANGELOG.md'])
+  if (!readFileSync(root + file, 'utf8').includes(version)) faults.push(`${file}: the version is ${version}`)
 faults.push(...monitoringFaults(), ...(await scanFaults(rendered)))
 
 for (const fault of faults) console.log(fault)

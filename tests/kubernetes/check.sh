@@ -13,7 +13,8 @@ if ! kubectl kustomize --help >/dev/null 2>&1 || ! kubectl kustomize ../../k8s/o
     exit 0
 fi
 mkdir -p build
-seen=build/$({ cat ./*.mjs ./*.ts ./*.yaml package-lock.json ../../docs/operations.md ../../compose/alerts.yaml
+seen=build/$({ cat ./*.mjs ./*.ts ./*.yaml package-lock.json ../../docs/operations.md ../../compose/alerts.yaml ../../compose.yaml ../../Dockerfile
+    cat ../../CHANGELOG.md ../../base/version.h
     find ../../k8s -type f | sort | xargs cat; cat ../../*/main.c; git -C ../.. grep -hE '"(ledger|process)_[a-z_]+"' -- '*.c'; } | sha256sum | cut -c1-32).seen
 [ ! -e "$seen" ] || exit 0
 node --test restricted.test.mjs >build/restricted.log 2>&1 || { cat build/restricted.log; exit 1; }
