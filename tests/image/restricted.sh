@@ -77,6 +77,7 @@ for process in gateway webhooks; do ! has $process || processes+=("$process"); d
 for process in "${processes[@]}"; do
     case $process in
         notary) start notary --env LEDGER_SIGNING_KEY_FILE=/key.pem --env LEDGER_CHECKPOINT_S=1 --volume "$key:/key.pem:ro" ;;
+        gateway) start gateway --env LEDGER_HTTP_CONNECTIONS_MAX=500 ;; # a container here has 1024 files
         *) start "$process" ;;
     esac
 done

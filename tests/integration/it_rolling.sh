@@ -8,8 +8,8 @@ ledger_begin rolling
 export LEDGER_EVENT_FORMAT=json
 
 openssl genpkey -algorithm ed25519 -out "$logs/key.pem" 2>/dev/null
-kinds=(worker relay notary)
-declare -A replicas=([worker]=3 [relay]=2 [notary]=2 [webhooks]=2) generation=()
+kinds=(worker relay notary gateway)
+declare -A replicas=([worker]=3 [relay]=2 [notary]=2 [gateway]=2 [webhooks]=2) generation=() ports=()
 [[ ! -x $bin/ledger-webhooks ]] || kinds+=(webhooks)
 
 start() { # KIND SLOT: the next generation of it, ready
@@ -18,18 +18,27 @@ start() { # KIND SLOT: the next generation of it, ready
     until_true 20 "$name listens" has_logged "$name" 'on port'
     port=$(grep -oE 'on port [0-9]+' "$logs/$name.log" | head -n 1 | cut -d ' ' -f 3)
     until_true 20 "$name is ready" curl -fsS -m 2 "http://127.0.0.1:$port/health/ready"
+    ports[$1-$2]=$port
+}
+endpoints() { # what the Service sends to: each ready gateway that was not told to go
+    local slot
+    for ((slot = 0; slot < replicas[gateway]; slot++)); do echo "${ports[gateway-$slot]:-}"; done >"$logs/endpoints.new"
+    mv "$logs/endpoints.new" "$logs/endpoints"
 }
 roll() { # KIND SLOT: maxSurge 1, maxUnavailable 0
     local old=$1-$2-${generation[$1-$2]}
     generation[$1-$2]=$((generation[$1-$2] + 1))
     start "$1" "$2"
+    # preStop: its address goes before it does.
+    [[ $1 != gateway ]] || { endpoints; sleep 0.5; }
     process_end "$old" 20
     restarts=$((restarts + 1))
 }
 
 for kind in "${kinds[@]}"; do for ((slot = 0; slot < replicas[$kind]; slot++)); do start "$kind" $slot; done; done
+endpoints
 restarts=0
-/usr/bin/python3 tests/integration/rolling.py "$logs/stop" >"$logs/callers.log" 2>&1 &
+/usr/bin/python3 tests/integration/rolling.py "$logs/stop" "$logs/endpoints" >"$logs/callers.log" 2>&1 &
 callers=$!
 pids[callers]=$callers
 until_true 20 "the callers call" grep -q calling "$logs/callers.log"

@@ -17,6 +17,8 @@ function settingsOf(program) {
   return new Set([...readFileSync(file, 'utf8').matchAll(/^ *\{"(LEDGER_[A-Z0-9_]+)"/gm)].map((match) => match[1]))
 }
 
+const everySetting = new Set(Object.keys(MAINS).flatMap((program) => [...(settingsOf(program) ?? [])]))
+
 function podReferences(object, known, fault) {
   const { spec, metadata } = podOf(object)
   const has = (kind, name) => known.has(`${kind} ${name}`) || fault(`there is no ${kind} ${name}`)
@@ -43,14 +45,13 @@ function settings(object, known, shared, fault) {
     const program = one.args?.[0], takes = settingsOf(program)
     const secret = known.get(`Secret ${spec.volumes.find((volume) => volume.name === 'secrets').secret.secretName}`)
     for (const { name, value } of one.env ?? []) {
-      if (takes && !takes.has(name.replace(/_FILE$/, ''))) fault(`${program} has no setting ${name}`)
+      if (takes && !everySetting.has(name.replace(/_FILE$/, ''))) fault(`no program has a setting ${name}`)
       const file = /^\/etc\/ledger\/secrets\/(.+)$/.exec(value)?.[1]
       if (name.endsWith('_FILE') && !file) fault(`${name} names no file of its secrets`)
       if (file && secret && !secret.includes(file)) fault(`its Secret has no ${file}`)
     }
-    if (takes && !['LEDGER_DATABASE_URL'].every((name) => takes.has(name))) fault(`${program} has changed: look at ${name}`)
   }
-  for (const name of shared) if (![...Object.keys(MAINS)].some((program) => settingsOf(program)?.has(name))) fault(`no program has a setting ${name}`)
+  for (const name of shared) if (!everySetting.has(name)) fault(`no program has a setting ${name}`)
 }
 
 function probes(object, fault) {
