@@ -117,6 +117,39 @@ bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t n
     return true;
 }
 
+static bool bind_all(struct link *link, const char *queue, const char *exchange,
+                     const char *const *keys, uint32_t keys_count, struct err *err)
+{
+    for (uint32_t i = 0; i < keys_count; i++) {
+        (void)amqp_queue_bind(link->state, LINK_CHANNEL, amqp_cstring_bytes(queue),
+                              amqp_cstring_bytes(exchange), amqp_cstring_bytes(keys[i]),
+                              amqp_empty_table);
+        if (!link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err, "bind to %s",
+                           exchange))
+            return false;
+    }
+    return true;
+}
+
+bool consumer_listen(struct consumer *consumer, const char *exchange, const char *const *keys,
+                     uint32_t keys_count, uint32_t number, uint16_t prefetch, struct err *err)
+{
+    struct link *link = consumer->link;
+    char queue[QUEUE_NAME_SIZE] = "";
+
+    if (!link_flush(link, err)) return false;
+    const amqp_queue_declare_ok_t *made = amqp_queue_declare(
+        link->state, LINK_CHANNEL, amqp_empty_bytes, false, false, true, true, amqp_empty_table);
+    bool fits =
+        made != NULL &&
+        text_copy((struct text){made->queue.bytes, (uint32_t)made->queue.len}, queue, sizeof queue);
+    if (!link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err, "make a queue"))
+        return false;
+    if (!fits) return err_set(err, ERR_FATAL, "could not make a queue: its name is too long");
+    return bind_all(link, queue, exchange, keys, keys_count, err) &&
+           consumer_subscribe(consumer, queue, number, prefetch, err);
+}
+
 static bool consumer_send(struct consumer *consumer, amqp_method_number_t method, void *fields,
                           struct err *err)
 {

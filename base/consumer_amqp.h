@@ -46,6 +46,11 @@ void consumer_close(struct consumer *consumer);
 /* prefetch counts for this queue's consumer alone; 0 is 2000 for a quorum queue. */
 MUST_CHECK bool consumer_subscribe(struct consumer *consumer, const char *queue, uint32_t number,
                                    uint16_t prefetch, struct err *err);
+/* The same for a queue of this connection's own, which is made here, gets what the exchange is sent
+ * from now on under any of the keys, and is gone with the connection. */
+MUST_CHECK bool consumer_listen(struct consumer *consumer, const char *exchange,
+                                const char *const *keys, uint32_t keys_count, uint32_t number,
+                                uint16_t prefetch, struct err *err);
 /* Stops new deliveries of that queue. Those on their way are still fetched afterwards; once
  * consumer_fetch returns none, none is left, here or at the broker: what it had assigned to us and
  * not sent it has put back. To the head of a quorum queue only if the queue has an

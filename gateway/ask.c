@@ -118,6 +118,7 @@ static bool is_for_http(enum command_type type, bool is_leg)
     case COMMAND_UNFREEZE_ACCOUNT:
     case COMMAND_CLOSE_ACCOUNT:
     case COMMAND_SET_FLOOR:
+    case COMMAND_UPDATE_USER:
     case COMMANDS_COUNT:
         break;
     }

@@ -190,6 +190,26 @@ static bool cancel(struct batch *batch, const struct command *command, struct ou
     return true;
 }
 
+/* --- changing a user ---------------------------------------------------------------------- */
+
+/* As of the start of the batch, or made in it. Users are never removed. */
+static bool user_exists(const struct batch *batch, const struct work *work)
+{
+    if (work->user != NULL) return true;
+    for (uint32_t i = 0; i < batch->accounts_count; i++) {
+        const struct account *account = &batch->accounts[i];
+        if (account->opened && text_equal(account->user_id, work->request->command.user_id))
+            return true;
+    }
+    return false;
+}
+
+/* What becomes of him is the store's: no account, and so no other command, depends on it. */
+static enum result update_user(const struct batch *batch, const struct work *work)
+{
+    return user_exists(batch, work) ? RESULT_APPLIED : RESULT_USER_NOT_FOUND;
+}
+
 /* --- plans ------------------------------------------------------------------------------- */
 
 /* Deposit, withdraw, transfer. */
@@ -409,6 +429,7 @@ static enum result make_plan(const struct batch *batch, const struct command *co
     case COMMAND_OPEN_ACCOUNT:
     case COMMAND_BATCH:
     case COMMAND_CANCEL:
+    case COMMAND_UPDATE_USER:
     case COMMAND_GET_USER:
     case COMMAND_GET_ACCOUNT:
     case COMMAND_GET_BALANCE:
@@ -705,6 +726,10 @@ bool decide(struct batch *batch, const struct work *work, struct outcome *out)
     if (out->result != RESULT_APPLIED) return true;
     if (command->type == COMMAND_OPEN_ACCOUNT) return open_account(batch, work, out);
     if (command->type == COMMAND_CANCEL) return cancel(batch, command, out);
+    if (command->type == COMMAND_UPDATE_USER) {
+        out->result = update_user(batch, work);
+        return true;
+    }
     if (command_changes(command->type)) return apply(batch, work, out);
     out->result = look_up(batch, work, out);
     return true;

@@ -61,7 +61,7 @@ static void reply_to_outcome(const struct batch *batch, struct work *work)
         if (is_told(&outcome->credit)) reply_add_balance(reply, &outcome->credit);
     }
     if (type == COMMAND_GET_BALANCE) reply_add_balance(reply, &outcome->credit);
-    reply->user = work->user;
+    if (type == COMMAND_GET_USER) reply->user = work->user;
     reply->details = work->transaction;
     reply->history = work->history;
 }

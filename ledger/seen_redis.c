@@ -7,19 +7,16 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/link_redis.h"
 
 #include <assert.h>
-#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     KEY_SIZE = 96, /* <prefix>:seen:<32 hex digits> */
-    TEXT_SIZE = 256,
     TTL_SIZE = 16,
-    PORT_MAX = 65535,
-    DATABASE_MAX = 1000000,
     BREAKER_THRESHOLD = 3,
     BREAKER_PROBE_MS = 1000,
     HEAD_SIZE = 2 * sizeof(struct uuid),
@@ -28,8 +25,7 @@ enum {
 struct seen {
     struct seen_options options; /* its texts are the caller's, and outlive this */
     bool on;
-    char host[TEXT_SIZE], user[TEXT_SIZE], password[TEXT_SIZE];
-    int port, database;
+    struct redis_address address;
     redisContext *redis; /* NULL: not connected. Dead after any error: never used again */
     struct breaker breaker;
     struct seen_counts counts;
@@ -40,55 +36,6 @@ struct seen {
     size_t lengths[BATCH_COMMANDS_MAX + 1];
 };
 
-/* --- the address --- */
-
-static bool cut(struct text *rest, char end, struct text *part)
-{
-    const char *at = rest->length == 0 ? NULL : memchr(rest->bytes, end, rest->length);
-
-    if (at == NULL) return false;
-    *part = (struct text){rest->bytes, (uint32_t)(at - rest->bytes)};
-    *rest = (struct text){at + 1, rest->length - part->length - 1};
-    return true;
-}
-
-static bool parse_number(struct text text, int most, int *out)
-{
-    *out = 0;
-    for (uint32_t i = 0; i < text.length; i++) {
-        if (text.bytes[i] < '0' || text.bytes[i] > '9' || *out > most) return false;
-        *out = *out * 10 + (text.bytes[i] - '0');
-    }
-    return text.length > 0 && *out <= most;
-}
-
-/* redis://[[user]:password@]host[:port][/database] */
-static bool parse_url(struct seen *seen, const char *url)
-{
-    static const char scheme[] = "redis://";
-    struct text rest = text_of(url), login, user = {0}, database = TEXT_LITERAL("0"), host;
-    struct text port = TEXT_LITERAL("6379");
-
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0) return false;
-    rest = (struct text){rest.bytes + sizeof scheme - 1, rest.length - (uint32_t)sizeof scheme + 1};
-    if (cut(&rest, '@', &login)) {
-        if (!cut(&login, ':', &user)) return false;
-        if (!text_copy(login, seen->password, sizeof seen->password)) return false;
-        if (!text_copy(user, seen->user, sizeof seen->user)) return false;
-    }
-    if (cut(&rest, '/', &host)) {
-        if (rest.length > 0) database = rest;
-        rest = host;
-    }
-    if (cut(&rest, ':', &host)) {
-        port = rest;
-        rest = host;
-    }
-    return rest.length > 0 && text_copy(rest, seen->host, sizeof seen->host) &&
-           parse_number(port, 65535, &seen->port) &&
-           parse_number(database, 1000000, &seen->database);
-}
-
 /* --- the connection --- */
 
 static void disconnect(struct seen *seen)
@@ -97,37 +44,11 @@ static void disconnect(struct seen *seen)
     seen->redis = NULL;
 }
 
-/* Takes one answer; false when the connection is of no more use, or the server said no. */
-static bool answer_is_good(redisReply *reply)
-{
-    bool good = reply != NULL && reply->type != REDIS_REPLY_ERROR;
-
-    if (reply != NULL) freeReplyObject(reply);
-    return good;
-}
-
-static bool log_in(struct seen *seen)
-{
-    bool ok = true;
-
-    if (seen->password[0] != '\0' && seen->user[0] == '\0')
-        ok = answer_is_good(redisCommand(seen->redis, "AUTH %s", seen->password));
-    if (seen->password[0] != '\0' && seen->user[0] != '\0')
-        ok = answer_is_good(redisCommand(seen->redis, "AUTH %s %s", seen->user, seen->password));
-    if (ok && seen->database != 0)
-        ok = answer_is_good(redisCommand(seen->redis, "SELECT %d", seen->database));
-    return ok;
-}
-
 static bool connect_once(struct seen *seen)
 {
-    struct timeval timeout = {.tv_sec = seen->options.timeout_ms / 1000,
-                              .tv_usec = (suseconds_t)(seen->options.timeout_ms % 1000) * 1000};
-
-    if (seen->redis != NULL) return true;
-    seen->redis = redisConnectWithTimeout(seen->host, seen->port, timeout);
-    return seen->redis != NULL && seen->redis->err == 0 &&
-           redisSetTimeout(seen->redis, timeout) == REDIS_OK && log_in(seen);
+    if (seen->redis == NULL)
+        seen->redis = redis_link_open(&seen->address, seen->options.timeout_ms);
+    return seen->redis != NULL;
 }
 
 typedef bool exchange(struct seen *seen, struct codec *codec, struct batch *batch);
@@ -146,7 +67,7 @@ static bool greet(struct seen *seen, struct codec *codec, struct batch *batch)
 {
     (void)codec;
     (void)batch;
-    return answer_is_good(redisCommand(seen->redis, "PING"));
+    return redis_said_yes(redisCommand(seen->redis, "PING"));
 }
 
 bool seen_open(struct seen **out, const struct seen_options *options, struct err *err)
@@ -159,10 +80,7 @@ bool seen_open(struct seen **out, const struct seen_options *options, struct err
     seen->on = options->url[0] != '\0';
     seen->breaker = (struct breaker){.threshold = BREAKER_THRESHOLD, .probe_ms = BREAKER_PROBE_MS};
     if (!seen->on) return true;
-    if (!parse_url(seen, options->url))
-        return err_set(err, ERR_FATAL,
-                       "could not open Redis: the URL is not "
-                       "redis://[[user]:password@]host[:port][/database]");
+    if (!redis_address_parse(options->url, &seen->address, err)) return false;
     attempt(seen, greet, NULL, NULL); /* so that its state is known from the start */
     return true;
 }
@@ -301,7 +219,7 @@ static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
     for (uint32_t i = 0; i < sent; i++) {
         void *reply = NULL;
         if (clock_monotonic_ms() > deadline_ms) return false;
-        if (redisGetReply(seen->redis, &reply) != REDIS_OK || !answer_is_good(reply)) return false;
+        if (redisGetReply(seen->redis, &reply) != REDIS_OK || !redis_said_yes(reply)) return false;
     }
     return true;
 }

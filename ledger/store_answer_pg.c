@@ -124,11 +124,12 @@ const struct store_part store_part_keys = {
 
 /* --- users --- */
 
-enum user_column { USER_AT, USER_NAME, USER_CREATED_AT, USER_ACCOUNT };
+enum user_column { USER_AT, USER_NAME, USER_CREATED_AT, USER_METADATA, USER_ACCOUNT };
 
 static bool wants_user(const struct work *work)
 {
-    return work->request->command.type == COMMAND_GET_USER;
+    enum command_type type = work->request->command.type;
+    return type == COMMAND_GET_USER || type == COMMAND_UPDATE_USER;
 }
 
 static void add_user(struct array *array, const struct request *request)
@@ -160,7 +161,8 @@ static bool fill_user(const struct store_load *load, const PGresult *rows, int f
     *view = (struct user_view){.user_id = work->request->command.user_id,
                                .created_us = cell_time_us(rows, first, USER_CREATED_AT),
                                .accounts = accounts};
-    if (!store_keep_text(load, cell_text(rows, first, USER_NAME), &view->name))
+    if (!store_keep_text(load, cell_text(rows, first, USER_NAME), &view->name) ||
+        !store_keep_bytes(load, cell_bytes(rows, first, USER_METADATA), &view->metadata))
         return store_too_large(err);
     for (int row = first; row < end && !cell_is_null(rows, row, USER_ACCOUNT); row++) {
         view->more_accounts = view->accounts_count == USER_ACCOUNTS_MAX;
@@ -184,7 +186,7 @@ static bool fill_users(const struct store_load *load, const PGresult *rows, stru
 }
 
 const struct store_part store_part_users = {
-    {"store_users", "SELECT wanted.at, name, created_at, account.id"
+    {"store_users", "SELECT wanted.at, name, created_at, owner.metadata, account.id"
                     "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id)"
                     " CROSS JOIN LATERAL"
                     "       (SELECT * FROM ledger_user WHERE id = wanted.id OFFSET 0) AS owner"

@@ -135,6 +135,77 @@ static bool save_users(struct save *save, struct err *err)
            send(save, &insert_users, ANSWER_ANY, err);
 }
 
+/* After those that are made: whoever changes a user is later, or another's account made him. What
+ * is not given stays. In the order of their ids, so that two batches wait in one direction only. */
+static const struct statement update_users = {
+    "store_update_users",
+    "UPDATE ledger_user SET name = coalesce(new.name, ledger_user.name),"
+    "                       metadata = coalesce(new.metadata, ledger_user.metadata)"
+    "  FROM unnest($1::text[], $2::text[], $3::bytea[]) AS new (id, name, metadata)"
+    " WHERE ledger_user.id = new.id"};
+
+struct user_change { /* all of a batch's for one user; of each field the last that is given */
+    struct text user_id, name;
+    struct bytes metadata;
+};
+
+enum change_column { CHANGE_ID, CHANGE_NAME, CHANGE_METADATA, CHANGE_COLUMNS };
+static const enum array_type change_types[CHANGE_COLUMNS] = {ARRAY_TEXT, ARRAY_TEXT, ARRAY_BYTEA};
+
+static void add_change(struct array *array, const void *row, uint32_t column)
+{
+    const struct user_change *change = row;
+
+    if (column == CHANGE_ID)
+        array_add_text(array, change->user_id);
+    else if (column == CHANGE_NAME && change->name.length > 0)
+        array_add_text(array, change->name);
+    else if (column == CHANGE_METADATA && change->metadata.size > 0)
+        array_add_bytes(array, change->metadata);
+    else
+        array_add_null(array);
+}
+
+static int compare_changes(const void *a, const void *b)
+{
+    const struct work *one = *(const struct work *const *)a;
+    const struct work *other = *(const struct work *const *)b;
+    int order = text_compare(one->request->command.user_id, other->request->command.user_id);
+
+    if (order != 0) return order;
+    return one < other ? -1 : one > other;
+}
+
+static bool save_changed_users(struct save *save, struct err *err)
+{
+    struct user_change *changes, *last = NULL;
+    uint32_t count = 0, unique = 0;
+
+    for (uint32_t i = 0; i < save->batch->works_count; i++) {
+        const struct work *work = &save->batch->works[i];
+        if (is_decided(work) && work->request->command.type == COMMAND_UPDATE_USER &&
+            work->outcome.result == RESULT_APPLIED)
+            save->rows[count++] = work;
+    }
+    if (count == 0) return true;
+    changes = arena_take(save->batch->arena, count * sizeof *changes);
+    if (changes == NULL) return too_large(err);
+    qsort(save->rows, count, sizeof *save->rows, compare_changes);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct command *command = &((const struct work *)save->rows[i])->request->command;
+        if (last == NULL || !text_equal(last->user_id, command->user_id)) {
+            last = &changes[unique++];
+            *last = (struct user_change){.user_id = command->user_id};
+        }
+        if (command->name.length > 0) last->name = command->name;
+        if (command->metadata.size > 0) last->metadata = command->metadata;
+    }
+    for (uint32_t i = 0; i < unique; i++) save->rows[i] = &changes[i];
+    save->rows_count = unique;
+    return add_columns(save, change_types, CHANGE_COLUMNS, add_change, err) &&
+           send(save, &update_users, unique, err);
+}
+
 /* --- accounts --- */
 
 static const struct statement insert_accounts = {
@@ -737,8 +808,8 @@ bool store_save(struct store *store, struct db *db, const struct batch *batch,
     /* Enough for each list: an account is named by some work, a work moves at most two. */
     save.rows = arena_take(batch->arena, 2 * sizeof *save.rows * (batch->works_count + 1U));
     if (save.rows == NULL) return too_large(err);
-    return save_users(&save, err) && save_opened(&save, err) && save_changed(&save, err) &&
-           save_deltas(&save, err) && save_placed_holds(&save, err) &&
+    return save_users(&save, err) && save_changed_users(&save, err) && save_opened(&save, err) &&
+           save_changed(&save, err) && save_deltas(&save, err) && save_placed_holds(&save, err) &&
            save_changed_holds(&save, err) && save_scheduled(&save, err) && save_ended(&save, err) &&
            save_usages(&save, err) && save_journal(&save, err);
 }

@@ -276,7 +276,9 @@ static const char *wrong_side(const PGresult *rows, int row, const struct event 
     bool counts = !cell_is_null(rows, row, side + 4);
     const struct fact list[] = {
         {"account", is_text(rows, row, side + 1, event->account)},
-        {"user_id", is_text(rows, row, side + 2, event->user_id)},
+        /* Whose name it was is no part of the journal. */
+        {"user_id",
+         event->type == EVENT_USER_UPDATED || is_text(rows, row, side + 2, event->user_id)},
         {"asset", is_text(rows, row, side + 3, event->asset)},
         {"amount", cell_is_null(rows, row, FACT_AMOUNT)
                        ? event->amount == 0

@@ -195,6 +195,10 @@ static enum exit_code fill(const struct options *options, struct codec *codec, s
     case COMMAND_LIST_TRANSACTIONS:
         command->account = text_of(arguments[0]);
         return fill_page(options, command);
+    case COMMAND_UPDATE_USER:
+        command->user_id = text_of(arguments[0]);
+        command->name = text_of(options->name);
+        return EXIT_DONE;
     case COMMAND_GET_USER:
         command->user_id = text_of(arguments[0]);
         return EXIT_DONE;

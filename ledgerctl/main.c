@@ -51,6 +51,7 @@ static const struct verb {
     {"set-floor",       "ACCOUNT -- FLOOR",   "how far below zero it may go, as -100.00; 0: not at all", 2, 2, run_command},
     {"batch",           "FILE",               "a JSON list of commands, all or none; --independent", 1, 1, run_command},
     {"cancel",          "TRANSACTION",        "takes back what was scheduled and is not executed",   1, 1, run_command},
+    {"update-user",     "USER",               "another name or metadata; --name, --metadata",        1, 1, run_command},
     {"get-user",        "USER",               "name and accounts",                                   1, 1, run_command},
     {"get-account",     "ACCOUNT",            "whose it is, its asset, its metadata",                1, 1, run_command},
     {"get-balance",     "ACCOUNT",            "balance, held, available, sequence number; --as-of",  1, 1, run_command},

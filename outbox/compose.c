@@ -243,14 +243,19 @@ static bool owes_events(const struct work *work)
 static bool collect_events(struct composer *composer, const struct work *work)
 {
     enum event_type type = event_type_of(work->request->command.type);
-    struct event cancelled;
+    struct event event;
 
     if (work->outcome.result != RESULT_APPLIED) {
         bool scheduled = work->outcome.result == RESULT_SCHEDULED;
         add_asked(composer, work, scheduled ? EVENT_COMMAND_SCHEDULED : EVENT_COMMAND_REJECTED);
     } else if (type == EVENT_COMMAND_CANCELLED) {
-        cancelled = event_begin(work, type);
-        add_event(composer, &cancelled);
+        event = event_begin(work, type);
+        add_event(composer, &event);
+    } else if (type == EVENT_USER_UPDATED) {
+        event = event_begin(work, type);
+        event.user_id = work->request->command.user_id;
+        event.name = work->request->command.name;
+        add_event(composer, &event);
     } else if (type == EVENT_TRANSACTION_CREATED) {
         return add_movement(composer, work);
     } else {

@@ -84,6 +84,7 @@ struct text command_ordering_key(const struct command *command)
         return command->account;
     case COMMAND_TRANSFER:
         return command->from;
+    case COMMAND_UPDATE_USER:
     case COMMAND_GET_USER:
         return command->user_id;
     case COMMAND_CAPTURE:

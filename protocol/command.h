@@ -34,6 +34,7 @@ enum {
     X(BATCH,           "batch",           true,  13) \
     X(SET_FLOOR,       "set_floor",       true,  14) \
     X(CANCEL,          "cancel",          true,  15) \
+    X(UPDATE_USER,     "update_user",     true,  16) \
     X(GET_USER,        "get_user",        false, 101) \
     X(GET_ACCOUNT,     "get_account",     false, 102) \
     X(GET_BALANCE,     "get_balance",     false, 103) \
@@ -67,7 +68,7 @@ struct command { /* views into the body or the decoder's arena; fields a type ha
     enum command_type type;
     struct text account;       /* those that name one account */
     struct text from, to;      /* transfer; capture: to */
-    struct text user_id, name; /* open_account; get_user: user_id */
+    struct text user_id, name; /* open_account, update_user; get_user: user_id */
     struct text asset;         /* open_account; optional elsewhere */
     enum account_kind kind;    /* open_account */
     struct amount amount;      /* set_floor: the floor */
@@ -94,9 +95,9 @@ bool command_has_target(enum command_type type);
 bool command_asks_past(const struct command *command); /* get_balance with as_of */
 MUST_CHECK bool command_type_parse(struct text word, enum command_type *out);
 MUST_CHECK bool command_type_of_number(int16_t number, enum command_type *out);
-/* The account whose commands keep their order: the routing key to publish with. Of get_user it is
- * the user. Empty where the body names no account: of get_transaction, and of those that have a
- * target; who knows its account publishes with that. */
+/* The account whose commands keep their order: the routing key to publish with. Of get_user
+ * and update_user it is the user. Empty where the body names no account: of get_transaction, and of
+ * those that have a target; who knows its account publishes with that. */
 struct text command_ordering_key(const struct command *command);
 
 /* False with a precise sentence in problem ("amount: a float is refused; ..."). body must be at

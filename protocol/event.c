@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-enum { EVENT_FIELDS = 28 };
+enum { EVENT_FIELDS = 29 };
 
 static const char *const words[] = {
 #define X(name, word) [EVENT_##name] = (word),
@@ -40,6 +40,7 @@ enum event_type event_type_of(enum command_type type)
         [COMMAND_CLOSE_ACCOUNT] = EVENT_ACCOUNT_CLOSED,
         [COMMAND_SET_FLOOR] = EVENT_FLOOR_CHANGED,
         [COMMAND_CANCEL] = EVENT_COMMAND_CANCELLED,
+        [COMMAND_UPDATE_USER] = EVENT_USER_UPDATED,
     };
     _Static_assert(EVENT_TRANSACTION_CREATED == 0, "of all that are not said above");
 
@@ -67,6 +68,7 @@ void event_pack(struct writer *writer, const struct event *event)
     pack_uuid(&map, "transaction", &event->transaction);
     pack_text(&map, "type", text_of(command_word(event->command)));
     pack_text(&map, "user_id", event->user_id);
+    pack_text(&map, "name", event->name);
     pack_text(&map, "account", event->account);
     pack_text(&map, "asset", event->asset);
     pack_text(&map, "counterparty", event->counterparty);
@@ -188,6 +190,7 @@ bool event_unpack(struct bytes map, struct event *out, char problem[static PROBL
         {.name = "transaction", .type = FIELD_UUID, .target = &out->transaction, .required = true},
         {.name = "type", .type = FIELD_TEXT, .target = &parts.type, .required = true},
         {.name = "user_id", .type = FIELD_TEXT, .target = &out->user_id},
+        {.name = "name", .type = FIELD_TEXT, .target = &out->name},
         {.name = "account", .type = FIELD_TEXT, .target = &out->account},
         {.name = "asset", .type = FIELD_TEXT, .target = &out->asset},
         {.name = "counterparty", .type = FIELD_TEXT, .target = &out->counterparty},

@@ -20,6 +20,7 @@
     X(HOLD_PLACED,         "hold.placed") \
     X(HOLD_RELEASED,       "hold.released") \
     X(HOLD_EXPIRED,        "hold.expired") \
+    X(USER_UPDATED,        "user.updated") \
     X(COMMAND_SCHEDULED,   "command.scheduled") \
     X(COMMAND_CANCELLED,   "command.cancelled") \
     X(COMMAND_REJECTED,    "command.rejected")
@@ -37,6 +38,7 @@ struct event {
     struct uuid transaction; /* of the outcome; a refusal has one too */
     enum command_type command;
     struct text user_id, account, asset;
+    struct text name; /* USER_UPDATED: that was given; empty: it is as it was */
     struct text
         counterparty; /* the other account of a transaction; an asset's world as world:EUR */
     bool is_credit;   /* the account received; "direction": "credit" or "debit" */

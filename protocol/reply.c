@@ -17,7 +17,7 @@ enum {
     REPLY_AT_ONCE = 15, /* of one that tells no past: then a map's head is short */
     LEG_FIELDS = 6,
     BALANCE_FIELDS = 6,
-    USER_FIELDS = 5,
+    USER_FIELDS = 6,
     ACCOUNT_FIELDS = 10
 };
 enum { DETAILS_FIELDS = 24, DETAILS_AT_ONCE = 15, CODE_CREATED = 201, BALANCES_MAX = 2 };
@@ -51,6 +51,7 @@ static void pack_user(struct writer *writer, const struct user_view *view)
     pack_text(&map, "user_id", view->user_id);
     pack_text(&map, "name", view->name);
     pack_time(&map, "created_at", view->created_us);
+    pack_raw(&map, "metadata", view->metadata);
     pack_key(&map, "accounts");
     pack_array_value(writer, view->accounts_count);
     for (uint32_t i = 0; i < view->accounts_count; i++) pack_text_value(writer, view->accounts[i]);
@@ -288,6 +289,7 @@ static bool take_user(struct bytes map, struct arena *arena, struct reply *out,
         {.name = "user_id", .type = FIELD_TEXT, .target = &view->user_id, .required = true},
         {.name = "name", .type = FIELD_TEXT, .target = &view->name},
         {.name = "created_at", .type = FIELD_TIME, .target = &view->created_us, .required = true},
+        {.name = "metadata", .type = FIELD_MAP, .target = &view->metadata},
         {.name = "accounts", .type = FIELD_ARRAY, .target = &accounts, .required = true},
         {.name = "more_accounts", .type = FIELD_BOOL, .target = &view->more_accounts},
     };

@@ -19,6 +19,7 @@ struct balance_view {
 struct user_view {
     struct text user_id, name;
     int64_t created_us;
+    struct bytes metadata;       /* that update_user gave; empty: none */
     const struct text *accounts; /* their ids, sorted; at most USER_ACCOUNTS_MAX, see more */
     uint32_t accounts_count;
     bool more_accounts;

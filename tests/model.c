@@ -11,6 +11,7 @@
 struct user {
     struct text id, name;
     int64_t created_us;
+    struct bytes metadata;
 };
 
 struct decided { /* under a key, for ever */
@@ -61,6 +62,15 @@ static int find(const struct model *model, struct text id)
 static struct model_account *at(struct model *model, int place)
 {
     return place < 0 ? NULL : &model->book.accounts[place];
+}
+
+static struct user *user_named(struct model *model, struct text id)
+{
+    struct book *book = &model->book;
+
+    for (uint32_t i = 0; i < book->users_count; i++)
+        if (text_equal(book->users[i].id, id)) return &book->users[i];
+    return NULL;
 }
 
 static struct model_account *named(struct model *model, struct text id)
@@ -475,6 +485,12 @@ static void judge_floor(struct model *model, const struct command *command, stru
     judge_conditions(command, account, judgement);
 }
 
+static void judge_user(struct model *model, const struct command *command,
+                       struct judgement *judgement)
+{
+    rule(judgement, RESULT_USER_NOT_FOUND, user_named(model, command->user_id) == NULL);
+}
+
 /* --- all of them ------------------------------------------------------------------------- */
 
 static bool is_late(const struct model *model, int64_t until_us)
@@ -498,6 +514,8 @@ static enum result judge(struct model *model, const struct message *message, str
     judge_time(model, message, &judgement);
     if (command->type == COMMAND_OPEN_ACCOUNT)
         judge_open(model, command, &judgement);
+    else if (command->type == COMMAND_UPDATE_USER)
+        judge_user(model, command, &judgement);
     else if (command->type == COMMAND_HOLD)
         judge_hold(model, command, act, &judgement);
     else if (command->type == COMMAND_CAPTURE)
@@ -544,19 +562,25 @@ static void move(const struct act *act)
     step(act->credit);
 }
 
+static void update_user(struct model *model, const struct command *command)
+{
+    struct user *user = user_named(model, command->user_id);
+
+    if (command->name.length > 0) user->name = command->name;
+    if (command->metadata.size > 0) user->metadata = command->metadata;
+}
+
 /* The user is made with his first account; his name is the first that was given. */
 static void note_user(struct model *model, const struct command *command)
 {
-    struct book *book = &model->book;
-    uint32_t i = 0;
+    struct user *user = user_named(model, command->user_id);
 
-    while (i < book->users_count && !text_equal(book->users[i].id, command->user_id)) i++;
-    if (i == book->users_count) {
-        assert(i < MODEL_USERS);
-        book->users_count++;
-        book->users[i] = (struct user){.id = command->user_id, .created_us = model->now_us};
+    if (user == NULL) {
+        assert(model->book.users_count < MODEL_USERS);
+        user = &model->book.users[model->book.users_count++];
+        *user = (struct user){.id = command->user_id, .created_us = model->now_us};
     }
-    if (book->users[i].name.length == 0) book->users[i].name = command->name;
+    if (user->name.length == 0) user->name = command->name;
 }
 
 static struct model_account *open(struct model *model, const struct command *command)
@@ -622,6 +646,11 @@ static void carry_out(struct model *model, const struct message *message, const 
     const struct command *command = &message->command;
     struct model_account *alone = act->subject;
 
+    if (command->type == COMMAND_UPDATE_USER) {
+        update_user(model, command);
+        note_transaction(model, message, act, NULL);
+        return;
+    }
     if (command->type == COMMAND_OPEN_ACCOUNT) alone = open(model, command);
     assert(alone != NULL);
     if (act->moves) move(act);
@@ -706,13 +735,13 @@ static enum result show_user(struct model *model, struct text id, struct reply *
     struct book *book = &model->book;
     struct user_view *view = take(model->arena, sizeof *view);
     struct text *accounts = take(model->arena, sizeof *accounts * MODEL_ACCOUNTS);
-    uint32_t i = 0;
+    const struct user *user = user_named(model, id);
 
-    while (i < book->users_count && !text_equal(book->users[i].id, id)) i++;
-    if (i == book->users_count) return RESULT_USER_NOT_FOUND;
+    if (user == NULL) return RESULT_USER_NOT_FOUND;
     *view = (struct user_view){.user_id = id,
-                               .name = book->users[i].name,
-                               .created_us = book->users[i].created_us,
+                               .name = user->name,
+                               .created_us = user->created_us,
+                               .metadata = user->metadata,
                                .accounts = accounts};
     for (uint32_t a = 0; a < book->accounts_count; a++)
         if (text_equal(book->accounts[a].user_id, id))

@@ -181,7 +181,7 @@ static void add_conditions(struct stream *stream, struct command *command,
     struct conditions *conditions = &command->conditions;
 
     if (one_in(stream, 25)) conditions->not_after_us = about(stream, stream->now_us);
-    if (command->type == COMMAND_OPEN_ACCOUNT) return;
+    if (command->type == COMMAND_OPEN_ACCOUNT || command->type == COMMAND_UPDATE_USER) return;
     conditions->has_if_seq = one_in(stream, 12);
     if (conditions->has_if_seq)
         conditions->if_seq = about(stream, subject == NULL ? 0 : subject->seq);
@@ -272,7 +272,8 @@ static struct command random_command(struct stream *stream, const struct model *
                                               COMMAND_FREEZE_ACCOUNT,
                                               COMMAND_UNFREEZE_ACCOUNT,
                                               COMMAND_UNFREEZE_ACCOUNT,
-                                              COMMAND_SET_FLOOR};
+                                              COMMAND_SET_FLOOR,
+                                              COMMAND_UPDATE_USER};
     struct command command = {.type = ONE_OF(stream, types)};
     uint32_t target = 0;
 
@@ -280,6 +281,9 @@ static struct command random_command(struct stream *stream, const struct model *
     if (command_has_target(command.type)) {
         target = random_target(stream, model, command.type);
         add_target(stream, model, &command, target);
+    } else if (command.type == COMMAND_UPDATE_USER) {
+        command.user_id = text_of(ONE_OF(stream, USERS));
+        if (one_in(stream, 2)) command.name = text_of(ONE_OF(stream, USERS));
     } else {
         add_account(stream, model, &command);
     }

@@ -144,6 +144,7 @@ static void take_event(struct collector *self, const struct delivery *delivery)
         break;
     case EVENT_COMMAND_SCHEDULED: /* the load schedules nothing */
     case EVENT_COMMAND_CANCELLED:
+    case EVENT_USER_UPDATED:
     case EVENTS_COUNT:
         give_up("an event of no type");
     }

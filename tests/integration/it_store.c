@@ -153,6 +153,47 @@ static void the_first_name_given_stays(void **state)
     assert_int_equal(ask("SELECT count(*) FROM ledger_user WHERE id = 'new'"), 0);
 }
 
+static struct command update(const char *user, const char *name, struct bytes metadata)
+{
+    return (struct command){.type = COMMAND_UPDATE_USER,
+                            .user_id = text_of(user),
+                            .name = text_of(name),
+                            .metadata = metadata};
+}
+
+/* Of several changes in a batch the last of each field counts; a refused batch changes nothing. */
+static void a_user_is_changed(void **state)
+{
+    static const uint8_t one[] = {0x81, 0xa1, 'n', 0x01}, two[] = {0x81, 0xa1, 'n', 0x02};
+    struct bytes first = {one, sizeof one}, second = {two, sizeof two}, none = {0};
+    struct command get = {.type = COMMAND_GET_USER, .user_id = TEXT_LITERAL("ann")};
+
+    (void)state;
+    batch_begin(bench);
+    batch_add(bench, "k0", update("ann", "Too early", none));
+    batch_add(bench, "k1", named("a1", "ann", "Ann"));
+    batch_add(bench, "k2", update("zoe", "Nobody", none));
+    batch_add(bench, "k3", update("ann", "Anna", first));
+    batch_add(bench, "k4", update("ann", "", second));
+    batch_add(bench, "k5", update("ann", "Annabel", none));
+    batch_add(bench, "k6", named("a2", "bob", ""));
+    batch_add(bench, "k7", update("bob", "", none));
+    batch_run(bench);
+    assert_int_equal(bench->works[0].reply.result, RESULT_USER_NOT_FOUND);
+    assert_int_equal(bench->works[2].reply.result, RESULT_USER_NOT_FOUND);
+    assert_int_equal(bench->works[5].reply.result, RESULT_APPLIED);
+    assert_null(bench->works[5].reply.user);
+    assert_name("ann", "Annabel");
+    assert_name("bob", "");
+    const struct user_view *user = run_one(bench, NULL, get)->user;
+    assert_int_equal(user->metadata.size, second.size);
+    assert_memory_equal(user->metadata.data, second.data, second.size);
+    expect(bench, "k8", update("ann", "Ann", none), RESULT_APPLIED);
+    expect(bench, "k8", update("ann", "Ann", none), RESULT_APPLIED); /* from the journal */
+    expect(bench, "k8", update("ann", "Anna", none), RESULT_KEY_REUSED);
+    assert_name("ann", "Ann");
+}
+
 static void an_asset_registered_later_is_known(void **state)
 {
     struct bench *other = bench_open(session_as("ledger_worker"));
@@ -557,6 +598,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, books_empty,
                                         books_close),
         cmocka_unit_test_setup_teardown(the_first_name_given_stays, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(a_user_is_changed, books_empty, books_close),
         cmocka_unit_test_setup_teardown(an_asset_registered_later_is_known, books_empty,
                                         books_close),
         cmocka_unit_test_setup_teardown(a_user_is_told_with_accounts, books_empty, books_close),

@@ -87,6 +87,8 @@ static const struct golden {
     {{.type = COMMAND_CANCEL, .transaction = WIRE_TRANSACTION, .dry_run = true},
      WIRE_BYTES("\x82\xabtransaction\xd9\x24""019aaf11-2233-7444-8555-66778899aabb\xa7""dry_run\xc3"),
      "{\"transaction\":\"019aaf11-2233-7444-8555-66778899aabb\",\"dry_run\":true}"},
+    {{.type = COMMAND_UPDATE_USER, .user_id = WIRE_TEXT("alice"), .name = WIRE_TEXT("A.")},
+     WIRE_BYTES("\x82\xa7user_id\xa5""alice\xa4name\xa2""A."), "{\"user_id\":\"alice\",\"name\":\"A.\"}"},
 };
 
 #define FLOAT_REFUSED "amount: a float is refused; send an integer of minor units or a decimal string"
@@ -141,6 +143,10 @@ static const struct {
     {COMMAND_LIST_TRANSACTIONS, "{\"account\":\"a\",\"from\":\"2026-11-23T12:00:01Z\",\"to\":\"2026-11-23T12:00:00Z\"}",
      "to: is before from"},
     {COMMAND_GET_USER, "{}",                                  "user_id: missing"},
+    {COMMAND_UPDATE_USER, "{\"name\":\"A.\"}",                 "user_id: missing"},
+    {COMMAND_UPDATE_USER, "{\"user_id\":\"u\",\"name\":\"\"}", "name: must be 1 to 256 bytes of UTF-8 text without NUL"},
+    {COMMAND_UPDATE_USER, "{\"account\":\"a\"}",              "account: unknown key for update_user"},
+    {COMMAND_UPDATE_USER, "{\"if_seq\":1}",                   "if_seq: unknown key for update_user"},
     {COMMAND_GET_TRANSACTION, "{}",                           "transaction: missing"},
     {COMMAND_TRANSFER, "{\"from\":\"a\",\"amount\":1}",       "to: missing"},
     {COMMAND_TRANSFER, "{\"account\":\"a\"}",                 "account: unknown key for transfer"},
@@ -514,6 +520,12 @@ static void random_without_account(struct command *command)
         command->transaction = wire_random_uuid();
         return;
     }
+    if (command->type == COMMAND_UPDATE_USER) {
+        command->user_id = random_id(ID_LENGTH_MAX);
+        if (rand() % 2 == 0) command->name = wire_random_text(&arena, NAME_LENGTH_MAX / 4);
+        command->metadata = random_metadata();
+        return;
+    }
     command->independent = rand() % 2 == 0;
     command->legs = (struct bytes)WIRE_BYTES("\x92\x80\x80");
     command->legs_count = 2;
@@ -572,6 +584,7 @@ static struct command random_command(void)
         command.amount = random_amount();
         return command;
     case COMMAND_CANCEL:
+    case COMMAND_UPDATE_USER:
     case COMMAND_BATCH:
         random_without_account(&command);
         return command;
@@ -729,6 +742,7 @@ static const struct {
     {COMMAND_BATCH,           "batch",           "",        13,  true},
     {COMMAND_SET_FLOOR,       "set_floor",       "account", 14,  true},
     {COMMAND_CANCEL,          "cancel",          "",        15,  true},
+    {COMMAND_UPDATE_USER,     "update_user",     "user",    16,  true},
     {COMMAND_GET_USER,        "get_user",        "user",    101, false},
     {COMMAND_GET_ACCOUNT,     "get_account",     "account", 102, false},
     {COMMAND_GET_BALANCE,     "get_balance",     "account", 103, false},

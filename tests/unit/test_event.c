@@ -74,6 +74,13 @@ static const struct golden {
      WIRE_TEXT("{\"event_type\":\"account.floor_changed\"," JSON_TRANSACTION "\"type\":\"set_floor\","
          "\"user_id\":\"alice\",\"account\":\"a\",\"asset\":\"EUR\",\"floor\":-500,\"new_balance\":-20,"
          "\"held\":30,\"available\":-50,\"seq\":10," JSON_END "}")},
+    {"a user changed",
+     {.type = EVENT_USER_UPDATED, .command = COMMAND_UPDATE_USER, .result = RESULT_APPLIED,
+      .user_id = {"alice", 5}, .name = {"A.", 2}, OUTCOME},
+     WIRE_TEXT("\xde\x00\x09" "\xaa" "event_type" "\xac" "user.updated" TRANSACTION
+         "\xa4" "type" "\xab" "update_user" "\xa7" "user_id" "\xa5" "alice" "\xa4" "name" "\xa2" "A." END),
+     WIRE_TEXT("{\"event_type\":\"user.updated\"," JSON_TRANSACTION "\"type\":\"update_user\","
+         "\"user_id\":\"alice\",\"name\":\"A.\"," JSON_END "}")},
     {"a refusal",
      {.type = EVENT_COMMAND_REJECTED, .command = COMMAND_WITHDRAW, .result = RESULT_INSUFFICIENT_FUNDS,
       .account = {"a", 1}, .amount = 1, OUTCOME},
@@ -156,12 +163,12 @@ static bool event_equal(const struct event *a, const struct event *b)
         return false;
     return a->type == b->type && a->command == b->command && a->result == b->result &&
            wire_uuid_equal(a->transaction, b->transaction) && text_equal(a->user_id, b->user_id) &&
-           text_equal(a->account, b->account) && text_equal(a->asset, b->asset) &&
-           text_equal(a->counterparty, b->counterparty) && a->is_credit == b->is_credit &&
-           a->has_floor == b->has_floor && a->floor == b->floor && a->amount == b->amount &&
-           text_equal(a->caller, b->caller) && text_equal(a->key, b->key) &&
-           a->timestamp_us == b->timestamp_us && wire_uuid_equal(a->trace_id, b->trace_id) &&
-           wire_bytes_equal(a->metadata, b->metadata);
+           text_equal(a->name, b->name) && text_equal(a->account, b->account) &&
+           text_equal(a->asset, b->asset) && text_equal(a->counterparty, b->counterparty) &&
+           a->is_credit == b->is_credit && a->has_floor == b->has_floor && a->floor == b->floor &&
+           a->amount == b->amount && text_equal(a->caller, b->caller) &&
+           text_equal(a->key, b->key) && a->timestamp_us == b->timestamp_us &&
+           wire_uuid_equal(a->trace_id, b->trace_id) && wire_bytes_equal(a->metadata, b->metadata);
 }
 
 static void test_golden(void **state)
@@ -238,6 +245,7 @@ static struct event random_event(void)
                           .transaction = wire_random_uuid(),
                           .command = (enum command_type)(rand() % COMMANDS_COUNT),
                           .user_id = wire_random_optional(&arena, ID_LENGTH_MAX),
+                          .name = wire_random_optional(&arena, NAME_LENGTH_MAX),
                           .account = wire_random_optional(&arena, ID_LENGTH_MAX),
                           .asset = wire_random_optional(&arena, ASSET_LENGTH_MAX),
                           .counterparty = wire_random_optional(&arena, ID_LENGTH_MAX),

@@ -181,6 +181,16 @@ static void load_targets(struct batch *batch)
     }
 }
 
+/* Who has an account; an update looks at no more of him. */
+static const struct user_view *user_kept(struct text id)
+{
+    static const struct user_view some;
+
+    for (uint32_t i = 0; i < kept_count; i++)
+        if (text_equal(kept[i].account.user_id, id)) return &some;
+    return NULL;
+}
+
 static void load(struct batch *batch, uint32_t from)
 {
     batch->assets = REGISTERED;
@@ -202,6 +212,8 @@ static void load(struct batch *batch, uint32_t from)
         struct work *work = &batch->works[i];
         uint32_t key = stream.messages[from + i].key;
         work->user = wanted[from + i].user;
+        if (work->request->command.type == COMMAND_UPDATE_USER)
+            work->user = user_kept(work->request->command.user_id);
         work->transaction = wanted[from + i].details;
         if (!ledger_is_kept(work) || !journal[key].known) continue;
         work->stored = true;

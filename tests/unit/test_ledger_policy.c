@@ -122,6 +122,8 @@ static const struct row {
     {"another's account, none",   "shop", NONE, {.type = COMMAND_GET_ACCOUNT, .account = T("x0")}, RESULT_FORBIDDEN},
     {"a user is no account",      "shop", NONE, {.type = COMMAND_GET_USER, .user_id = T("s1")}, RESULT_FORBIDDEN},
     {"but for who may all",       "all", NONE, {.type = COMMAND_GET_USER, .user_id = T("s1")}, RESULT_USER_NOT_FOUND},
+    {"nor to be changed",         "shop", NONE, {.type = COMMAND_UPDATE_USER, .user_id = T("s1")}, RESULT_FORBIDDEN},
+    {"but by who may all",        "all", NONE, {.type = COMMAND_UPDATE_USER, .user_id = T("s1")}, RESULT_USER_NOT_FOUND},
     {"a transaction of nobody",   "shop", NONE, {.type = COMMAND_GET_TRANSACTION}, RESULT_FORBIDDEN},
     {"is not found",              "all", NONE, {.type = COMMAND_GET_TRANSACTION}, RESULT_TRANSACTION_NOT_FOUND},
 };

@@ -59,6 +59,9 @@ static const struct text alices[] = {{"alice:eur", 9}, {"alice:usd", 9}};
 static const struct user_view user = {.user_id = {"alice", 5},
                                       .name = {"Alice", 5},
                                       .created_us = WIRE_NOON_US,
+                                      .metadata = WIRE_BYTES("\x81\xa1"
+                                                             "n"
+                                                             "\x01"),
                                       .accounts = alices,
                                       .accounts_count = 2,
                                       .more_accounts = true};
@@ -198,12 +201,12 @@ static const struct golden goldens[] = {
          "\"message\":\"no such account\"," JSON_END)},
     {"a user",
      {.result = RESULT_APPLIED, .user = &user, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
-     WIRE_TEXT("\x86" APPLIED "\xa4" "user" "\x85" "\xa7" "user_id" "\xa5" "alice"
-         "\xa4" "name" "\xa5" "Alice" CREATED_AT
+     WIRE_TEXT("\x86" APPLIED "\xa4" "user" "\x86" "\xa7" "user_id" "\xa5" "alice"
+         "\xa4" "name" "\xa5" "Alice" CREATED_AT "\xa8" "metadata" "\x81\xa1" "n" "\x01"
          "\xa8" "accounts" "\x92" "\xa9" "alice:eur" "\xa9" "alice:usd" "\xad" "more_accounts" "\xc3"
          TIMESTAMP TRACE_ID),
      WIRE_TEXT(JSON_APPLIED "\"user\":{\"user_id\":\"alice\",\"name\":\"Alice\","
-         "\"created_at\":\"2026-11-23T12:00:00.000000Z\",\"accounts\":[\"alice:eur\",\"alice:usd\"],"
+         "\"created_at\":\"2026-11-23T12:00:00.000000Z\",\"metadata\":{\"n\":1},\"accounts\":[\"alice:eur\",\"alice:usd\"],"
          "\"more_accounts\":true}," JSON_END)},
     {"an account",
      {.result = RESULT_APPLIED, .account = &account, .timestamp_us = WIRE_NOON_US, .trace_id = WIRE_TRACE_ID},
@@ -317,7 +320,8 @@ static bool user_equal(const struct user_view *a, const struct user_view *b)
     for (uint32_t i = 0; i < a->accounts_count; i++)
         if (!text_equal(a->accounts[i], b->accounts[i])) return false;
     return text_equal(a->user_id, b->user_id) && text_equal(a->name, b->name) &&
-           a->created_us == b->created_us && a->more_accounts == b->more_accounts;
+           a->created_us == b->created_us && a->more_accounts == b->more_accounts &&
+           wire_bytes_equal(a->metadata, b->metadata);
 }
 
 static bool account_equal(const struct account_view *a, const struct account_view *b)
@@ -703,6 +707,7 @@ static void random_parts(struct reply *reply)
     user_view = (struct user_view){.user_id = wire_random_text(&arena, 64),
                                    .name = wire_random_optional(&arena, 256),
                                    .created_us = wire_random_time(),
+                                   .metadata = wire_random_metadata(&arena),
                                    .accounts = accounts,
                                    .accounts_count = (uint32_t)rand() % (USER_ACCOUNTS_MAX + 1),
                                    .more_accounts = rand() % 2 == 0};
