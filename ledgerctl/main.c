@@ -20,7 +20,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, import, verify, scheduled and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, import, verify, scheduled and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &options.http_port, 0, "8000",
@@ -61,6 +61,7 @@ static const struct verb {
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"policy",          "list | allow | ...", "who may do what; policy help tells more",             1, 5, run_policy},
+    {"key",             "list | add | ...",   "of those who call the gateway; key help tells more",  1, 2, run_key},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
     {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
     {"proof",           "TRANSACTION",        "that it is in what the notary signed, as JSON; --account", 1, 1, run_proof},
@@ -139,7 +140,9 @@ static void help(void)
         "line\n"
         "  --max-amount AMOUNT  policy allow: at most so much a command, with --asset\n"
         "  --daily-limit AMOUNT policy allow: at most so much a caller and UTC day, with --asset\n"
-        "  --note TEXT          policy allow: why\n"
+        "  --note TEXT          policy allow, key add: why\n"
+        "  --scope SCOPE        key add: read, write or read,write (read); --expires-in SECONDS\n"
+        "  --overlap SECONDS    key rotate: for how long the old one is still taken (86400)\n"
         "  --from-start         rebase: publish everything that the outbox holds again\n"
         "  --check              import: decide every line, tell what is refused, change nothing\n"
         "  --at TIME            import: when lines happened that do not say so (now)\n"
@@ -204,6 +207,8 @@ static const struct {
     {"max-amount", &options.max_amount},
     {"daily-limit", &options.daily_limit},
     {"note", &options.note},
+    {"scope", &options.scope},
+    {"overlap", &options.overlap},
     {"account", &options.account},
 };
 static const struct {
