@@ -7,7 +7,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 MODE     := $(if $(SAN),san,$(if $(COV),cov,$(if $(BROKEN),broken,release)))
 BUILD    := build/$(notdir $(CC))-$(MODE)
-LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl
+LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl cjose
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual \
             -Wswitch-enum -Wimplicit-fallthrough -Werror
@@ -46,7 +46,7 @@ OBJECT    = $(patsubst %.c,$(BUILD)/%.o,$(1))
 ARCHIVE  := $(BUILD)/all.a
 # Archives last: they answer to what stands before them.
 LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
-PURE     := -lmsgpackc -ljansson -lcrypto -lm -lpthread
+PURE     := -lmsgpackc -lcjose -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lpthread -lm
 
 .PHONY: help build run up down test unit integration chaos torture fuzz mutation lint format coverage image dist bench clean objects tests

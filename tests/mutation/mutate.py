@@ -146,7 +146,7 @@ class Runner:
         self.lock = threading.Lock()
         for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
-        packages = "librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl".split()
+        packages = "librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl cjose".split()
         self.flags = shlex.split(subprocess.check_output(["pkg-config", "--cflags"] + packages, text=True))
 
     def run(self, command, **settings):
@@ -157,7 +157,7 @@ class Runner:
         objects = [self.build / "tests/unit" / f"{test}.o"]
         if test == "test_ledger_model":
             objects += [self.build / "tests" / f"{name}.o" for name in MODEL]
-        return self.run(["gcc", "-pie", "-o", program, *objects, *extra, self.build / "all.a", "-lmsgpackc", "-ljansson",
+        return self.run(["gcc", "-pie", "-o", program, *objects, *extra, self.build / "all.a", "-lmsgpackc", "-lcjose", "-ljansson",
                          "-lcrypto", "-lm", "-lpthread", "-lcmocka"]) == 0
 
     def passes(self, test, extra, folder):
