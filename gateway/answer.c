@@ -4,14 +4,25 @@
  */
 #include "gateway/answer.h"
 
+#include "base/hex.h"
+#include "base/sha256.h"
 #include "protocol/pack.h"
 #include "protocol/reply.h"
 #include "protocol/unpack.h"
 #include "protocol/value.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { MOST = 40, CODE_OK = 200, CODE_EXPIRED = 408, CODE_REFUSED = 400, CODE_FAILED = 500 };
+enum {
+    MOST = 40,
+    CODE_OK = 200,
+    CODE_NOT_MODIFIED = 304,
+    ETAG_BYTES = 16,
+    CODE_EXPIRED = 408,
+    CODE_REFUSED = 400,
+    CODE_FAILED = 500
+};
 
 #define PROBLEM_TYPE "urn:problem-type:ledger:"
 
@@ -268,6 +279,32 @@ void answer_reply(struct codec *codec, struct arena *arena, enum route route, st
     if (!take_resource(route, reply, &resource) || !msgpack_to_json(resource, arena, &out->body))
         answer_refusal(arena, REFUSAL_FAILED, "the ledger's reply lacks what was asked", out);
 }
+
+/* --- what the caller may have already ----------------------------------------------------- */
+
+/* Any of a list of tags, or "*"; a weak one is as good for a read. */
+static bool is_listed(struct text list, const char *etag)
+{
+    return text_equal(list, TEXT_LITERAL("*")) ||
+           (list.length > 0 && memmem(list.bytes, list.length, etag, strlen(etag)) != NULL);
+}
+
+void answer_body(struct bytes body, struct text if_none_match, struct answer *out)
+{
+    struct sha256 digest;
+    char hex[2 * ETAG_BYTES + 1];
+
+    sha256_begin();
+    sha256_add(body.data, body.size);
+    sha256_end(&digest);
+    hex_format(digest.bytes, ETAG_BYTES, hex);
+    *out = (struct answer){.code = CODE_OK, .body = body};
+    (void)snprintf(out->etag, ETAG_SIZE, "\"%s\"", hex);
+    if (!is_listed(if_none_match, out->etag)) return;
+    out->code = CODE_NOT_MODIFIED;
+    out->body = (struct bytes){0};
+}
+_Static_assert(2 * ETAG_BYTES + 3 == ETAG_SIZE, "with its quotes");
 
 /* --- the balances of a user --------------------------------------------------------------- */
 

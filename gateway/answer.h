@@ -11,13 +11,18 @@
 #include "gateway/route.h"
 #include "protocol/result.h"
 
+enum { ETAG_SIZE = 35 }; /* quoted, terminated */
+
 struct answer {
     unsigned code;
-    bool is_problem;        /* application/problem+json, else application/json */
-    struct bytes body;      /* in the arena, or static */
-    bool replayed;          /* Idempotent-Replayed: true */
-    uint32_t retry_after_s; /* 0: not said */
-    const char *allow;      /* of a 405; else NULL */
+    bool is_problem;                      /* application/problem+json, else application/json */
+    struct bytes body;                    /* in the arena, or static */
+    bool replayed;                        /* Idempotent-Replayed: true */
+    uint32_t retry_after_s;               /* 0: not said */
+    const char *allow;                    /* of a 405; else NULL */
+    const char *challenge;                /* of a 401 or 403; else NULL */
+    const char *rate_policy, *rate_state; /* of the limit; NULL: there is none */
+    char etag[ETAG_SIZE]; /* of what may be kept, and asked about again; else empty */
 };
 
 /* What the gateway refuses by itself, before or instead of the ledger. */
@@ -28,6 +33,10 @@ struct answer {
     X(MEDIA_TYPE,          415, "unsupported_media_type", "a body must be application/json",                      0) \
     X(BODY_SIZE,           413, "body_too_large",         "the body is larger than a command may be",             0) \
     X(AMBIGUOUS,           400, "malformed",              "the message is not well-formed HTTP",                  0) \
+    X(UNAUTHENTICATED,     401, "unauthenticated",        "credentials are missing, or not good",                 0) \
+    X(SCOPE,               403, "insufficient_scope",     "these credentials do not allow this",                  0) \
+    X(RATE,                429, "rate_limited",           "too many requests of this caller",                     1) \
+    X(CALLERS_UNKNOWN,     503, "callers_unknown",        "who calls cannot be found out now; a retry with the same key is safe", 1) \
     X(UNREACHABLE,         503, "unavailable",            "the ledger cannot be reached; a retry with the same key is safe", 1) \
     X(NO_REPLY,            503, "no_reply",               "no reply in time, the outcome is unknown; a retry with the same key is safe", 1) \
     X(OVERLOADED,          503, "overloaded",             "too many requests are under way; a retry with the same key is safe", 1) \
@@ -49,6 +58,10 @@ void answer_fault(struct arena *arena, enum result fault, const char *detail, st
  * a reply is an answer 500. */
 void answer_reply(struct codec *codec, struct arena *arena, enum route route, struct bytes reply,
                   struct answer *out);
+
+/* The answer to a read whose body is there already; or, if the caller has the same (If-None-Match),
+ * 304. */
+void answer_body(struct bytes body, struct text if_none_match, struct answer *out);
 
 /* The balances of a user out of the replies about his accounts. `past`: what did not exist by then
  * is left out. */

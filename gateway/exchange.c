@@ -5,19 +5,24 @@
 
 #include "base/clock.h"
 #include "client/rpc_amqp.h"
+#include "gateway/cached.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum step { STEP_ASK, STEP_ANSWER, STEP_ACCOUNTS, STEP_BALANCES };
+enum step { STEP_ASK, STEP_SHARED, STEP_ANSWER, STEP_ACCOUNTS, STEP_BALANCES };
 
 struct exchange {
     const struct gateway *gateway;
     void *connection;
     struct asked asked;
+    char address[LIMIT_ADDRESS_SIZE];
     struct route_match match;
+    struct guard_pass pass;
+    struct cached cached;
+    char cached_id[UUID_TEXT_SIZE]; /* of a transaction, as events write it */
     struct trace trace;
     uint64_t started_us;
     enum step step;
@@ -46,6 +51,8 @@ struct exchange *exchange_new(const struct gateway *gateway, void *connection,
     exchange->gateway = gateway;
     exchange->connection = connection;
     exchange->asked = *asked;
+    if (text_copy(asked->address, exchange->address, sizeof exchange->address))
+        exchange->asked.address = text_of(exchange->address);
     exchange->match = route_find(asked->method, asked->path);
     exchange->trace = trace_begin(&given, random);
     exchange->started_us = clock_monotonic_us();
@@ -69,6 +76,7 @@ void exchange_free(struct exchange *exchange)
 {
     if (exchange == NULL) return;
     calls_drop(exchange);
+    cached_drop(&exchange->cached);
     free(exchange->body);
     free(exchange);
 }
@@ -119,8 +127,35 @@ static bool key_is_right(struct text key)
     return key.length >= 1 && key.length <= KEY_LENGTH_MAX && utf8_is_valid(key);
 }
 
-bool exchange_refuses_body(struct exchange *exchange, struct workspace *workspace,
-                           struct answer *out)
+/* Health and figures are for everybody. False: out says why not. */
+static bool is_let_in(struct exchange *exchange, struct workspace *workspace, struct answer *out)
+{
+    static const enum refusal refusals[] = {[GUARD_UNAUTHENTICATED] = REFUSAL_UNAUTHENTICATED,
+                                            [GUARD_FORBIDDEN] = REFUSAL_SCOPE,
+                                            [GUARD_LIMITED] = REFUSAL_RATE,
+                                            [GUARD_UNKNOWN] = REFUSAL_CALLERS_UNKNOWN};
+    const struct asked *asked = &exchange->asked;
+    enum route route = exchange->match.route;
+
+    if (route != ROUTE_NONE && route_is_admin(route)) return true;
+    enum scope scope = route != ROUTE_NONE && route_writes(route) ? SCOPE_WRITE : SCOPE_READ;
+    enum guard_verdict verdict = guard_admit(exchange->gateway->guard, asked->authorization,
+                                             asked->address, scope, &exchange->pass);
+    if (verdict == GUARD_PASS) return true;
+    answer_refusal(&workspace->arena, refusals[verdict], NULL, out);
+    out->challenge = exchange->pass.challenge;
+    if (verdict == GUARD_LIMITED) out->retry_after_s = exchange->pass.retry_after_s;
+    return false;
+}
+
+static void say_limit(const struct exchange *exchange, struct answer *out)
+{
+    if (exchange->pass.rate_policy[0] == '\0') return;
+    out->rate_policy = exchange->pass.rate_policy;
+    out->rate_state = exchange->pass.rate_state;
+}
+
+static bool refuses_body(struct exchange *exchange, struct workspace *workspace, struct answer *out)
 {
     const struct asked *asked = &exchange->asked;
     bool ambiguous = asked->is_ambiguous || (asked->has_length && asked->is_chunked);
@@ -131,8 +166,17 @@ bool exchange_refuses_body(struct exchange *exchange, struct workspace *workspac
     else if (length_is_absurd(exchange))
         answer_refusal(&workspace->arena, REFUSAL_BODY_SIZE, NULL, out);
     else
-        return false;
+        return !is_let_in(exchange, workspace, out);
     return true;
+}
+
+bool exchange_refuses_body(struct exchange *exchange, struct workspace *workspace,
+                           struct answer *out)
+{
+    bool refused = refuses_body(exchange, workspace, out);
+
+    if (refused) say_limit(exchange, out);
+    return refused;
 }
 
 /* What the headers alone are refused for; said once the body is through, so that the connection can
@@ -238,6 +282,19 @@ static bool message_keep(struct exchange *exchange, uint32_t at, const struct me
     return true;
 }
 
+/* Whose keys they are: no two callers' keys ever meet. */
+static struct text app_id_of(const struct exchange *exchange)
+{
+    struct text caller = text_of(exchange->pass.identity.caller);
+    return caller.length > 0 ? caller : exchange->gateway->app_id;
+}
+
+static struct text user_id_of(const struct exchange *exchange)
+{
+    bool named = exchange->gateway->names_callers;
+    return named ? text_of(exchange->pass.identity.caller) : (struct text){0};
+}
+
 /* Makes call `at` of what is asked; false when it is refused, and out says so. */
 static bool call_make(struct exchange *exchange, struct workspace *workspace, uint32_t at,
                       struct text type, struct bytes map, struct answer *out)
@@ -248,7 +305,8 @@ static bool call_make(struct exchange *exchange, struct workspace *workspace, ui
     struct ask ask = {.codec = workspace->codec,
                       .arena = &workspace->arena,
                       .exchange = exchange->gateway->exchange,
-                      .app_id = exchange->gateway->app_id,
+                      .app_id = app_id_of(exchange),
+                      .user_id = user_id_of(exchange),
                       .key = route_writes(exchange->match.route) ? exchange->asked.key
                                                                  : (struct text){0},
                       .trace = &exchange->trace,
@@ -273,6 +331,10 @@ void exchange_send(struct exchange *exchange)
 {
     uint32_t count = exchange->calls_count;
 
+    if (exchange->step == STEP_SHARED) {
+        one_ended(exchange);
+        return;
+    }
     atomic_store(&exchange->pending, count + 1);
     for (uint32_t i = 0; i < count; i++)
         if (!calls_send(exchange->gateway->calls, &exchange->calls[i]))
@@ -419,23 +481,98 @@ static void answer_user_balance(struct exchange *exchange, struct workspace *wor
                     exchange->asked.pairs_count > 0, out);
 }
 
+/* --- the cache ---------------------------------------------------------------------------- */
+
+static void shared_ended(void *exchange)
+{
+    one_ended(exchange);
+}
+
+/* A user or a transaction, asked for by an id that is one and nothing else. */
+static bool may_be_cached(struct exchange *exchange, enum cache_kind *kind, struct text *id)
+{
+    struct uuid transaction;
+    enum route route = exchange->match.route;
+
+    *id = exchange->match.id;
+    *kind = route == ROUTE_USER ? CACHE_USER : CACHE_TRANSACTION;
+    if (exchange->asked.pairs_count > 0) return false;
+    if (route == ROUTE_USER) return id_is_valid(*id);
+    if (route != ROUTE_TRANSACTION || !uuid_parse(*id, &transaction)) return false;
+    uuid_format(&transaction, exchange->cached_id);
+    *id = text_of(exchange->cached_id);
+    return true;
+}
+
+static enum cached_start look(struct exchange *exchange)
+{
+    struct gateway const *gateway = exchange->gateway;
+    enum cache_kind kind;
+    struct text id;
+
+    if (!may_be_cached(exchange, &kind, &id)) return CACHED_ASK;
+    /* One for whoever wakes us, one for exchange_send. */
+    atomic_store(&exchange->pending, 2);
+    return cached_begin(&exchange->cached, gateway->cache, kind, id, app_id_of(exchange),
+                        shared_ended, exchange);
+}
+
+static void answer_cached(struct exchange *exchange, struct answer *out)
+{
+    struct bytes body = {exchange->cached.value, exchange->cached.size};
+
+    answer_body(body, exchange->asked.if_none_match, out);
+}
+
+/* A read's answer, for those who wait and those who come; what was refused is nobody else's. */
+static void answer_first(struct exchange *exchange, struct workspace *workspace, struct answer *out)
+{
+    enum route route = exchange->match.route;
+
+    answer_reply(workspace->codec, &workspace->arena, route, reply_of(exchange, 0), out);
+    bool is_kept = !out->is_problem && (route == ROUTE_USER || route == ROUTE_TRANSACTION);
+    cached_tell(&exchange->cached, is_kept ? out->body : (struct bytes){0});
+    if (is_kept) answer_body(out->body, exchange->asked.if_none_match, out);
+}
+
 /* --- the order of things ------------------------------------------------------------------ */
+
+static enum turn ask(struct exchange *exchange, struct workspace *workspace, struct answer *out)
+{
+    if (!ask_first(exchange, workspace, out)) return TURN_ANSWER;
+    exchange->step = exchange->match.route == ROUTE_USER_BALANCE ? STEP_ACCOUNTS : STEP_ANSWER;
+    return TURN_WAIT;
+}
 
 static enum turn turn_ask(struct exchange *exchange, struct workspace *workspace,
                           struct answer *out)
 {
     if (headers_refused(exchange, workspace, out)) return TURN_ANSWER;
     if (route_is_admin(exchange->match.route)) return TURN_ADMIN;
-    if (!ask_first(exchange, workspace, out)) return TURN_ANSWER;
-    exchange->step = exchange->match.route == ROUTE_USER_BALANCE ? STEP_ACCOUNTS : STEP_ANSWER;
-    return TURN_WAIT;
+    switch (look(exchange)) {
+    case CACHED_FOUND:
+        answer_cached(exchange, out);
+        return TURN_ANSWER;
+    case CACHED_WAIT:
+        exchange->step = STEP_SHARED;
+        return TURN_WAIT;
+    case CACHED_ASK:
+        break;
+    }
+    return ask(exchange, workspace, out);
 }
 
-enum turn exchange_turn(struct exchange *exchange, struct workspace *workspace, struct answer *out)
+static enum turn take_turn(struct exchange *exchange, struct workspace *workspace,
+                           struct answer *out)
 {
     bool asked = false;
 
     if (exchange->step == STEP_ASK) return turn_ask(exchange, workspace, out);
+    if (exchange->step == STEP_SHARED) {
+        if (exchange->cached.value == NULL) return ask(exchange, workspace, out);
+        answer_cached(exchange, out);
+        return TURN_ANSWER;
+    }
     if (!all_answered(exchange, workspace, out)) return TURN_ANSWER;
     switch (exchange->step) {
     case STEP_ACCOUNTS:
@@ -449,10 +586,18 @@ enum turn exchange_turn(struct exchange *exchange, struct workspace *workspace, 
         answer_user_balance(exchange, workspace, out);
         return TURN_ANSWER;
     case STEP_ASK:
+    case STEP_SHARED:
     case STEP_ANSWER:
         break;
     }
-    answer_reply(workspace->codec, &workspace->arena, exchange->match.route, reply_of(exchange, 0),
-                 out);
+    answer_first(exchange, workspace, out);
     return TURN_ANSWER;
+}
+
+enum turn exchange_turn(struct exchange *exchange, struct workspace *workspace, struct answer *out)
+{
+    enum turn turn = take_turn(exchange, workspace, out);
+
+    if (turn == TURN_ANSWER) say_limit(exchange, out);
+    return turn;
 }

@@ -12,13 +12,19 @@
 
 #include "gateway/answer.h"
 #include "gateway/ask.h"
+#include "gateway/cache.h"
 #include "gateway/calls_amqp.h"
+#include "gateway/guard.h"
 #include "gateway/workspace.h"
 
 struct gateway { /* what all requests share */
     struct calls *calls;
     struct text exchange; /* of commands */
-    struct text app_id;   /* the namespace of idempotency keys */
+    struct cache *cache;
+    struct guard *guard;
+    struct text
+        app_id; /* the namespace of idempotency keys of those whom the guard has no name for */
+    bool names_callers; /* to the policy: the caller is also the command's user_id */
     uint32_t body_max;
     void (*resume)(void *connection); /* from another thread */
 };
@@ -28,7 +34,9 @@ enum { PAIRS_MAX = 16 };
 struct asked { /* views of the request, good until it is answered */
     const char *method, *path;
     struct text key, traceparent, tracestate, trace_id, content_type, content_length;
-    bool has_key, has_length, is_chunked;
+    struct text authorization, if_none_match;
+    struct text address; /* of the client, see limit.h */
+    bool has_key, has_length, has_authorization, is_chunked;
     bool is_ambiguous; /* a header that counts came twice */
     struct ask_pair pairs[PAIRS_MAX];
     uint32_t pairs_count;

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+enum { KEYS_PERIOD_MS = 1000, CALLERS_TOLD_APART = 65536 };
 enum { TURN_MS = 100, FILES_BESIDE = 256, LEAVE_SLACK_MS = 2000 };
 
 static struct {
@@ -22,6 +23,10 @@ static struct {
     uint32_t http_port, threads, links, calls_max, connections_max, per_address_max;
     uint32_t header_max, body_max, idle_s, request_s;
     uint32_t reply_timeout_ms, timeout_ms, log_level, log_requests;
+    char redis_url[512], database_url[512], database_role[64];
+    char jwks[256], issuer[256], audience[256], algorithms[64], claim[64];
+    uint32_t redis_timeout_ms, cache_ttl_s, auth, auth_stale_s, leeway_s, rate, rate_burst;
+    bool cache_transactions, auth_user_id;
 } values;
 
 /* clang-format off */
@@ -58,6 +63,40 @@ static const struct setting SETTINGS[] = {
      100, 60000, NULL, false, "longest wait for the ledger's reply; then 503"},
     {"LEDGER_TIMEOUT_MS", SETTING_NUMBER, &values.timeout_ms, 0, "5000",
      100, 60000, NULL, false, "longest wait for a connection"},
+    {"LEDGER_REDIS_URL", SETTING_TEXT, values.redis_url, sizeof values.redis_url, "",
+     0, 0, NULL, true, "Redis, for the cache; redis://[[user]:password@]host[:port][/database]; empty: none"},
+    {"LEDGER_REDIS_TIMEOUT_MS", SETTING_NUMBER, &values.redis_timeout_ms, 0, "50",
+     1, 10000, NULL, false, "longest wait for Redis; then the ledger is asked"},
+    {"LEDGER_CACHE_TTL_S", SETTING_NUMBER, &values.cache_ttl_s, 0, "600",
+     1, 86400, NULL, false, "how long a user or transaction is served from the cache at most"},
+    {"LEDGER_CACHE_TRANSACTIONS", SETTING_BOOL, &values.cache_transactions, 0, "on",
+     0, 0, NULL, false, "off: users alone, so that not every event is sent here"},
+    {"LEDGER_AUTH", SETTING_CHOICE, &values.auth, 0, "off",
+     0, 0, AUTH_MODE_CHOICES, false, "how callers show who they are: not at all, an API key, a JSON Web Token"},
+    {"LEDGER_AUTH_USER_ID", SETTING_BOOL, &values.auth_user_id, 0, "off",
+     0, 0, NULL, false, "the caller is the policy's user_id as well; needs the broker's tag impersonator"},
+    {"LEDGER_AUTH_STALE_S", SETTING_NUMBER, &values.auth_stale_s, 0, "60",
+     1, 86400, NULL, false, "key: how long keys are good that PostgreSQL could not be asked about again"},
+    {"LEDGER_DATABASE_URL", SETTING_TEXT, values.database_url, sizeof values.database_url, "postgresql://127.0.0.1:5432/ledger",
+     0, 0, NULL, true, "key: PostgreSQL, with the keys of callers"},
+    {"LEDGER_DATABASE_ROLE", SETTING_TEXT, values.database_role, sizeof values.database_role, "",
+     0, 0, NULL, false, "key: role to take on after login, such as ledger_gateway; empty: the login's own"},
+    {"LEDGER_JWT_JWKS", SETTING_TEXT, values.jwks, sizeof values.jwks, "",
+     0, 0, NULL, false, "jwt: file with the issuer's public keys; read again when it changes"},
+    {"LEDGER_JWT_ISSUER", SETTING_TEXT, values.issuer, sizeof values.issuer, "",
+     0, 0, NULL, false, "jwt: what iss must be"},
+    {"LEDGER_JWT_AUDIENCE", SETTING_TEXT, values.audience, sizeof values.audience, "",
+     0, 0, NULL, false, "jwt: what aud must be, or hold"},
+    {"LEDGER_JWT_ALGORITHMS", SETTING_TEXT, values.algorithms, sizeof values.algorithms, "RS256,ES256",
+     0, 0, NULL, false, "jwt: what a token may be signed with"},
+    {"LEDGER_JWT_CALLER", SETTING_TEXT, values.claim, sizeof values.claim, "sub",
+     0, 0, NULL, false, "jwt: the claim that names the caller"},
+    {"LEDGER_JWT_LEEWAY_S", SETTING_NUMBER, &values.leeway_s, 0, "5",
+     0, 300, NULL, false, "jwt: by how much clocks may differ"},
+    {"LEDGER_RATE", SETTING_NUMBER, &values.rate, 0, "0",
+     0, 100000, NULL, false, "requests a second of one caller, or of one address without a name; 0: any number"},
+    {"LEDGER_RATE_BURST", SETTING_NUMBER, &values.rate_burst, 0, "100",
+     1, 100000, NULL, false, "so many at once"},
     {"LEDGER_LOG_LEVEL", SETTING_CHOICE, &values.log_level, 0, "info",
      0, 0, LOG_LEVEL_CHOICES, false, "least level that is logged"},
     {"LEDGER_LOG_REQUESTS", SETTING_CHOICE, &values.log_requests, 0, "failures",
@@ -85,10 +124,12 @@ static bool allow_files(struct err *err)
                    values.connections_max, (uintmax_t)wanted, (uintmax_t)limit.rlim_max);
 }
 
-static void serve(struct server *server)
+static void serve(struct server *server, const struct gateway *gateway)
 {
     while (!stop_requested()) {
         health_beat();
+        if (cache_is_on(gateway->cache))
+            health_set(HEALTH_REDIS, cache_is_up(gateway->cache) ? HEALTH_UP : HEALTH_DOWN);
         server_sweep(server);
         log_flush();
         clock_sleep_ms(TURN_MS);
@@ -104,10 +145,48 @@ static void leave(struct server *server)
     while (server_quiesce(server) > 0 && clock_monotonic_ms() < until_ms) clock_sleep_ms(10);
 }
 
+static bool open_guard(struct guard **guard, struct err *err)
+{
+    const struct auth_options auth = {.mode = values.auth,
+                                      .keys = {.db = {.url = values.database_url,
+                                                      .application_name = values.name,
+                                                      .role = values.database_role,
+                                                      .connect_timeout_ms = values.timeout_ms,
+                                                      .answer_timeout_ms = values.timeout_ms},
+                                               .period_ms = KEYS_PERIOD_MS,
+                                               .stale_ms = values.auth_stale_s * 1000},
+                                      .jwt = {.issuer = values.issuer,
+                                              .audience = values.audience,
+                                              .algorithms = values.algorithms,
+                                              .claim = values.claim,
+                                              .leeway_s = values.leeway_s},
+                                      .jwks_path = values.jwks};
+    const struct limit_options limit = {values.rate, values.rate_burst, CALLERS_TOLD_APART};
+
+    return guard_open(guard, &auth, &limit, err);
+}
+
+static bool open_cache(struct cache **cache, struct err *err)
+{
+    const struct cache_options options = {.redis_url = values.redis_url,
+                                          .amqp_url = values.amqp_url,
+                                          .prefix = values.prefix,
+                                          .name = values.name,
+                                          .timeout_ms = values.redis_timeout_ms,
+                                          .ttl_s = values.cache_ttl_s,
+                                          .amqp_timeout_ms = values.timeout_ms,
+                                          .transactions = values.cache_transactions};
+
+    if (values.redis_url[0] != '\0') health_optional(HEALTH_REDIS);
+    return cache_open(cache, &options, err);
+}
+
 static bool run(struct err *err)
 {
     static struct names names;
-    struct gateway gateway = {.app_id = text_of(values.app_id), .body_max = values.body_max};
+    struct gateway gateway = {.app_id = text_of(values.app_id),
+                              .names_callers = values.auth_user_id,
+                              .body_max = values.body_max};
     struct server *server = NULL;
     struct calls_options calls = {.url = values.amqp_url,
                                   .name = values.name,
@@ -128,18 +207,21 @@ static bool run(struct err *err)
     health_require(HEALTH_RABBITMQ);
     traffic_open((enum traffic_level)values.log_requests);
     bool ok = allow_files(err) && names_make(&names, values.prefix, 1, err) &&
+              open_guard(&gateway.guard, err) && open_cache(&gateway.cache, err) &&
               calls_open(&gateway.calls, &calls, err);
     gateway.exchange = text_of(names.commands);
     ok = ok && server_open(&server, &http, &gateway, err);
     if (ok) {
         log_info("HTTP on port %u", (unsigned)server_port(server));
-        serve(server);
+        serve(server, &gateway);
         leave(server);
     }
     if (gateway.calls != NULL) calls_stop(gateway.calls); /* what still waits is answered now */
     while (server != NULL && server_quiesce(server) > 0) clock_sleep_ms(10);
     server_close(server);
     calls_close(gateway.calls);
+    cache_close(gateway.cache);
+    guard_close(gateway.guard);
     return ok;
 }
 

@@ -15,6 +15,21 @@ static bool add(struct MHD_Response *response, const char *name, const char *val
     return MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
+/* What the answer may be kept for, and who may ask. */
+static bool add_terms(struct MHD_Response *response, const struct answer *answer)
+{
+    bool kept = answer->etag[0] != '\0';
+    bool ok = add(response, MHD_HTTP_HEADER_CACHE_CONTROL, kept ? "private, no-cache" : "no-store");
+
+    if (kept) ok = add(response, MHD_HTTP_HEADER_ETAG, answer->etag) && ok;
+    if (answer->challenge != NULL)
+        ok = add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, answer->challenge) && ok;
+    if (answer->rate_policy != NULL)
+        ok = add(response, "RateLimit-Policy", answer->rate_policy) &&
+             add(response, "RateLimit", answer->rate_state) && ok;
+    return ok;
+}
+
 /* As the caller gave it, or our own. */
 static bool add_trace(struct MHD_Response *response, const struct trace *trace)
 {
@@ -44,7 +59,7 @@ enum MHD_Result respond_answer(struct MHD_Connection *connection, const struct a
     if (response == NULL) return MHD_NO;
     const char *type = answer->is_problem ? "application/problem+json" : "application/json";
     bool ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) && add_trace(response, trace) &&
-              add(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+              add_terms(response, answer);
     if (answer->replayed) ok = add(response, "Idempotent-Replayed", "true") && ok;
     if (answer->retry_after_s > 0)
         ok = add_number(response, MHD_HTTP_HEADER_RETRY_AFTER, answer->retry_after_s) && ok;

@@ -67,6 +67,10 @@ static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const
         asked->is_chunked = true;
     else if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_TYPE) == 0)
         asked->content_type = text;
+    else if (strcasecmp(name, MHD_HTTP_HEADER_AUTHORIZATION) == 0)
+        take_once(asked, &asked->authorization, &asked->has_authorization, text);
+    else if (strcasecmp(name, MHD_HTTP_HEADER_IF_NONE_MATCH) == 0)
+        asked->if_none_match = text;
     else if (strcasecmp(name, "traceparent") == 0)
         asked->traceparent = text;
     else if (strcasecmp(name, "tracestate") == 0)
@@ -92,6 +96,22 @@ static enum MHD_Result take_pair(void *context, enum MHD_ValueKind kind, const c
     return MHD_YES;
 }
 
+/* Whom a limit goes by when he has no name. */
+static struct text address_of(struct MHD_Connection *connection,
+                              char text[static LIMIT_ADDRESS_SIZE])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info == NULL ? NULL : info->client_addr;
+
+    if (address == NULL || address->sa_family != AF_INET) return (struct text){0};
+    struct sockaddr_in v4;
+    memcpy(&v4, address, sizeof v4);
+    uint8_t bytes[sizeof v4.sin_addr];
+    memcpy(bytes, &v4.sin_addr, sizeof bytes);
+    return limit_address(bytes, sizeof bytes, text);
+}
+
 /* --- one request -------------------------------------------------------------------------- */
 
 static enum MHD_Result answer_with(struct server *server, struct MHD_Connection *connection,
@@ -106,7 +126,9 @@ static enum MHD_Result answer_with(struct server *server, struct MHD_Connection 
 static enum MHD_Result begin(struct server *server, struct MHD_Connection *connection,
                              const char *url, const char *method, void **context)
 {
-    struct asked asked = {.method = method, .path = url};
+    char address[LIMIT_ADDRESS_SIZE];
+    struct asked asked = {
+        .method = method, .path = url, .address = address_of(connection, address)};
     struct workspace *workspace = workspace_take();
     struct visit *visit = calloc(1, sizeof *visit);
     const union MHD_ConnectionInfo *info;
