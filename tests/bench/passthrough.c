@@ -2,8 +2,8 @@
  * passthrough.c - what the broker alone allows: the ledger with the ledger taken out. Takes the
  * same shard queues, sends for each message what the ledger would send (samples of events, and of a
  * reply, kept by wait.c), and acknowledges only what is confirmed. One thread, a connection in and
- * a connection out, as the worker and the relay have them. Nothing is decoded, copied once, or
- * waited for while there is something to do; the figures below are those that were fastest.
+ * a connection out, as the worker and the relay have them. Nothing is decoded, each message is
+ * copied once out of the socket's buffer, and nothing is waited for while there is something to do.
  *
  *   passthrough N event=SAMPLE... [reply=SAMPLE]     ends when N messages are through
  *   passthrough forward event=SAMPLE                 until SIGTERM; the event has the properties of
