@@ -5,8 +5,8 @@
 ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS build
 ENV DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make pkg-config ca-certificates librabbitmq-dev \
-    libpq-dev libhiredis-dev libmsgpack-dev libjansson-dev libmicrohttpd-dev libssl-dev libcurl4-openssl-dev librdkafka-dev
+COPY scripts/setup /src/scripts/setup
+RUN apt-get update && apt-get install -y --no-install-recommends make ca-certificates tzdata && /src/scripts/setup build
 COPY . /src
 WORKDIR /src
 RUN make CC=gcc programs
