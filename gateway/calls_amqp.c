@@ -30,6 +30,7 @@ enum {
     BUCKETS = 4096, /* a power of two */
     ARENA_SIZE = 4 * RPC_REPLY_MAX,
     WAIT_MS = 1000,
+    REPLIES_A_TURN = 256,
     PAUSE_FIRST_MS = 50,
     PAUSE_MOST_MS = 2000,
 };
@@ -178,7 +179,7 @@ static bool receive(struct line *line, struct err *err)
     uint32_t wait_ms = wait_of(line);
     bool got = true;
 
-    while (got) {
+    for (uint32_t i = 0; got && i < REPLIES_A_TURN; i++) { /* then it is the senders' turn */
         struct rpc_reply raw;
         arena_reset(&line->arena);
         if (!rpc_receive(line->rpc, wait_ms, &line->arena, &raw, &got, err)) return false;

@@ -204,6 +204,8 @@ static void completed(void *context, struct MHD_Connection *connection, void **r
 
     (void)connection;
     if (visit == NULL) return;
+    if (visit->suspended)
+        atomic_fetch_sub(&server->waiting, 1); /* resumed, and the client is gone */
     uint64_t took_us = clock_monotonic_us() - exchange_started_us(visit->exchange);
     traffic_note(exchange_route(visit->exchange), visit->code,
                  how != MHD_REQUEST_TERMINATED_COMPLETED_OK, took_us,

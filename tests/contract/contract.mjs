@@ -35,7 +35,7 @@ async function startPrism(document = DOCUMENT) {
     { stdio: ["ignore", output, output] },
   );
   const at = `http://127.0.0.1:${port}`;
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 900; i++) {
     try {
       await fetch(`${at}/health/live`);
       return { prism, at };
