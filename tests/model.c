@@ -1,50 +1,18 @@
 /*
  * model.c - see model.h. Written from docs/protocol.md, section by section.
  */
-#include "tests/model.h"
+#include "tests/model_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct user {
-    struct text id, name;
-    int64_t created_us;
-    struct bytes metadata;
-};
-
-struct decided { /* under a key, for ever */
-    bool known;
-    struct uuid fingerprint;
-    struct reply reply;
-};
-
-enum { WORLD_ID_SIZE = 24 };
-
-struct book { /* what a batch that is refused must leave as it was */
-    struct model_account accounts[MODEL_ACCOUNTS];
-    uint32_t accounts_count;
-    struct user users[MODEL_USERS];
-    uint32_t users_count;
-};
-
-struct model {
-    const struct model_asset *assets;
-    uint32_t assets_count;
-    char world_ids[MODEL_ASSETS][WORLD_ID_SIZE];
-    struct book book;
-    struct model_transaction transactions[MODEL_COMMANDS];
-    const struct message *messages[MODEL_COMMANDS];
-    struct decided decided[MODEL_COMMANDS]; /* by key */
-    uint32_t count;                         /* of transactions: up to the latest number */
-    int64_t now_us;
-    struct arena *arena; /* for the reply at hand */
-};
+static const int64_t TEN_YEARS_US = 316224000 * (int64_t)1000000;
 
 /* --- lists ------------------------------------------------------------------------------- */
 
-static void *take(struct arena *arena, size_t size)
+void *model_take(struct arena *arena, size_t size)
 {
     void *memory = arena_take(arena, size);
 
@@ -64,7 +32,7 @@ static struct model_account *at(struct model *model, int place)
     return place < 0 ? NULL : &model->book.accounts[place];
 }
 
-static struct user *user_named(struct model *model, struct text id)
+static struct model_user *user_named(struct model *model, struct text id)
 {
     struct book *book = &model->book;
 
@@ -87,6 +55,11 @@ const struct model_account *model_account_at(const struct model *model, int at)
 {
     bool is_one = at >= 0 && at < (int)model->book.accounts_count;
     return is_one ? &model->book.accounts[at] : NULL;
+}
+
+struct text model_id_at(const struct model *model, int place)
+{
+    return place < 0 ? (struct text){0} : model->book.accounts[place].id;
 }
 
 static const struct model_asset *asset_of(const struct model *model, struct text code)
@@ -112,7 +85,7 @@ struct uuid model_id(uint32_t number)
     return id;
 }
 
-static int number_of(const struct model *model, const struct uuid *id)
+int model_number_of(const struct model *model, const struct uuid *id)
 {
     uint32_t number;
 
@@ -126,12 +99,36 @@ const struct model_transaction *model_transaction(const struct model *model, uin
     return is_one ? &model->transactions[number] : NULL;
 }
 
+const struct model_transaction *model_any_transaction(const struct model *model, uint32_t number)
+{
+    bool is_one = number < model->count && model->transactions[number].scheduled;
+    return is_one ? &model->transactions[number] : model_transaction(model, number);
+}
+
+/* What was scheduled ends once: by its execution, whatever comes of it, or by being cancelled. */
+static struct model_fate fate_of_scheduled(const struct model *model, uint32_t number)
+{
+    struct model_fate fate = {.ender = -1};
+
+    for (uint32_t i = number + 1; i < model->count && !fate.ended; i++) {
+        const struct model_transaction *later = &model->transactions[i];
+        bool executes = later->is_execution && later->executed == number;
+        bool cancels = later->applied && later->type == COMMAND_CANCEL;
+        fate.ended = executes || (cancels && later->refers == (int)number);
+        if (!fate.ended) continue;
+        fate.by = executes ? model->transactions[number].type : COMMAND_CANCEL;
+        fate.ender = (int)i;
+    }
+    return fate;
+}
+
 /* A hold ends once: by the capture that is final or takes the last of it, by release, or by expiry.
  * Anything else is reversed once. */
 struct model_fate model_fate(const struct model *model, uint32_t number)
 {
     struct model_fate fate = {.ender = -1, .remaining = model->transactions[number].amount};
 
+    if (model->transactions[number].scheduled) return fate_of_scheduled(model, number);
     for (uint32_t i = number + 1; i < model->count && !fate.ended; i++) {
         const struct model_transaction *later = &model->transactions[i];
         if (!later->applied || later->refers != (int)number) continue;
@@ -215,6 +212,7 @@ struct act {                              /* what a command would do */
     bool moves;   /* the amount, from debit to credit; else it is held or given back */
     int64_t held; /* so much more is held of the subject */
     int64_t floor;
+    int64_t taken; /* that counts against limits */
 };
 
 static bool is_system(const struct model_account *account)
@@ -248,6 +246,17 @@ static void judge_asset(const struct command *command, const struct model_accoun
 {
     rule(judgement, RESULT_ASSET_MISMATCH,
          command->asset.length > 0 && !text_equal(command->asset, account->asset->code));
+}
+
+/* Of what is imported: not before the last entry of an account, or its opening. */
+static void judge_order(const struct model *model, const struct model_account *account,
+                        struct judgement *judgement)
+{
+    bool is_past = model->now_us != model->clock_us;
+
+    if (account != NULL && !is_system(account))
+        rule_after(judgement, RESULT_AMOUNT_TOO_LARGE, RESULT_OUT_OF_ORDER,
+                   is_past && model->now_us < account->changed_us);
 }
 
 /* Neither side closed, nor frozen in the direction the money goes, and the receiver not too full.
@@ -329,7 +338,7 @@ static void judge_hold(struct model *model, const struct command *command, struc
 static struct model_account *find_hold(struct model *model, const struct command *command,
                                        struct act *act, struct judgement *judgement)
 {
-    int number = number_of(model, &command->transaction);
+    int number = model_number_of(model, &command->transaction);
     const struct model_transaction *hold =
         number < 0 ? NULL : model_transaction(model, (uint32_t)number);
 
@@ -410,11 +419,13 @@ static bool is_reversible(enum command_type type)
 static void judge_reverse(struct model *model, const struct command *command, struct act *act,
                           struct judgement *judgement)
 {
-    int number = number_of(model, &command->transaction);
+    int number = model_number_of(model, &command->transaction);
     const struct model_transaction *first =
         number < 0 ? NULL : model_transaction(model, (uint32_t)number);
 
-    rule(judgement, RESULT_TRANSACTION_NOT_FOUND, first == NULL);
+    bool is_scheduled = number >= 0 && model->transactions[number].scheduled;
+    rule(judgement, RESULT_TRANSACTION_NOT_FOUND, first == NULL && !is_scheduled);
+    rule(judgement, RESULT_NOT_REVERSIBLE, is_scheduled);
     rule(judgement, RESULT_INVALID_AMOUNT, command->has_amount && command->amount.value <= 0);
     if (first == NULL) return;
     rule(judgement, RESULT_NOT_REVERSIBLE, !is_reversible(first->type));
@@ -491,6 +502,32 @@ static void judge_user(struct model *model, const struct command *command,
     rule(judgement, RESULT_USER_NOT_FOUND, user_named(model, command->user_id) == NULL);
 }
 
+/* --- cancel ------------------------------------------------------------------------------ */
+
+/* Of what is applied, or is known to be scheduled. */
+static bool is_known(const struct model *model, int number)
+{
+    return number >= 0 &&
+           (model->transactions[number].applied || model->transactions[number].scheduled);
+}
+
+static void judge_cancel(struct model *model, const struct command *command, struct act *act,
+                         struct judgement *judgement)
+{
+    int number = model_number_of(model, &command->transaction);
+    struct model_fate fate = {0};
+
+    rule(judgement, RESULT_TRANSACTION_NOT_FOUND, !is_known(model, number));
+    if (!is_known(model, number)) return;
+    bool is_scheduled = model->transactions[number].scheduled;
+    rule(judgement, RESULT_NOT_SCHEDULED, !is_scheduled);
+    if (!is_scheduled) return;
+    act->target = number;
+    if (!model_is_pending(model, (uint32_t)number)) fate = model_fate(model, (uint32_t)number);
+    rule(judgement, RESULT_ALREADY_CANCELLED, fate.ended && fate.by == COMMAND_CANCEL);
+    rule(judgement, RESULT_ALREADY_EXECUTED, fate.ended && fate.by != COMMAND_CANCEL);
+}
+
 /* --- all of them ------------------------------------------------------------------------- */
 
 static bool is_late(const struct model *model, int64_t until_us)
@@ -498,12 +535,32 @@ static bool is_late(const struct model *model, int64_t until_us)
     return until_us != 0 && model->now_us > until_us;
 }
 
-static void judge_time(const struct model *model, const struct message *message,
-                       struct judgement *judgement)
+/* What is asked of any message, whatever it is about. */
+static void judge_message(const struct model *model, const struct message *message,
+                          struct judgement *judgement)
 {
+    int64_t from_us = message->command.conditions.not_before_us;
+
     rule(judgement, RESULT_EXPIRED,
          is_late(model, message->deadline_us) ||
              is_late(model, message->command.conditions.not_after_us));
+    rule(judgement, RESULT_OUT_OF_ORDER, message->at_us > model->clock_us);
+    rule(judgement, RESULT_FORBIDDEN, !model_may(model, message));
+    rule(judgement, RESULT_TOO_FAR_AHEAD, from_us > model->clock_us + TEN_YEARS_US);
+}
+
+/* Limits count what is moved or held, and how far below zero a floor is. */
+static int64_t taken_by(const struct command *command, const struct act *act)
+{
+    if (command->type == COMMAND_SET_FLOOR)
+        return act->floor == INT64_MIN ? INT64_MAX : -act->floor;
+    return act->moves || command->type == COMMAND_HOLD ? act->amount : 0;
+}
+
+static bool is_about_money(const struct command *command)
+{
+    return command->type != COMMAND_OPEN_ACCOUNT && command->type != COMMAND_CANCEL &&
+           command->type != COMMAND_UPDATE_USER;
 }
 
 static enum result judge(struct model *model, const struct message *message, struct act *act)
@@ -511,8 +568,10 @@ static enum result judge(struct model *model, const struct message *message, str
     const struct command *command = &message->command;
     struct judgement judgement = innocent;
 
-    judge_time(model, message, &judgement);
-    if (command->type == COMMAND_OPEN_ACCOUNT)
+    judge_message(model, message, &judgement);
+    if (command->type == COMMAND_CANCEL)
+        judge_cancel(model, command, act, &judgement);
+    else if (command->type == COMMAND_OPEN_ACCOUNT)
         judge_open(model, command, &judgement);
     else if (command->type == COMMAND_UPDATE_USER)
         judge_user(model, command, &judgement);
@@ -530,6 +589,12 @@ static enum result judge(struct model *model, const struct message *message, str
         judge_floor(model, command, act, &judgement);
     else
         judge_movement(model, command, act, &judgement);
+    judge_order(model, act->debit, &judgement);
+    judge_order(model, act->credit, &judgement);
+    if (!act->moves) judge_order(model, act->subject, &judgement);
+    act->taken = taken_by(command, act);
+    rule_after(&judgement, RESULT_AMOUNT_TOO_LARGE, RESULT_FORBIDDEN,
+               is_about_money(command) && !model_suffices(model, message, act->taken));
     return judgement.result;
 }
 
@@ -547,24 +612,38 @@ static void tell(const struct model_account *account, struct reply *out)
                               .has_seq = true};
 }
 
-static void step(struct model_account *account)
+static void step(struct model_account *account, int64_t when_us)
 {
-    if (account != NULL && !is_system(account)) account->seq++;
+    if (account == NULL || is_system(account)) return;
+    account->seq++;
+    account->changed_us = when_us;
 }
 
-static void move(const struct act *act)
+static void move(const struct act *act, int64_t when_us)
 {
     assert(act->debit != NULL);
     assert(act->credit != NULL);
     act->debit->balance -= act->amount;
     act->credit->balance += act->amount;
-    step(act->debit);
-    step(act->credit);
+    step(act->debit, when_us);
+    step(act->credit, when_us);
+}
+
+/* Even if the clock is set back, the times of an account's entries never decrease. */
+static int64_t time_of(const struct model *model, const struct act *act)
+{
+    const struct model_account *sides[] = {act->debit, act->credit, act->subject};
+    int64_t when_us = model->now_us;
+
+    for (uint32_t i = 0; i < (act->moves ? 2u : 3u); i++)
+        if (sides[i] != NULL && !is_system(sides[i]) && sides[i]->changed_us > when_us)
+            when_us = sides[i]->changed_us;
+    return when_us;
 }
 
 static void update_user(struct model *model, const struct command *command)
 {
-    struct user *user = user_named(model, command->user_id);
+    struct model_user *user = user_named(model, command->user_id);
 
     if (command->name.length > 0) user->name = command->name;
     if (command->metadata.size > 0) user->metadata = command->metadata;
@@ -573,12 +652,12 @@ static void update_user(struct model *model, const struct command *command)
 /* The user is made with his first account; his name is the first that was given. */
 static void note_user(struct model *model, const struct command *command)
 {
-    struct user *user = user_named(model, command->user_id);
+    struct model_user *user = user_named(model, command->user_id);
 
     if (user == NULL) {
         assert(model->book.users_count < MODEL_USERS);
         user = &model->book.users[model->book.users_count++];
-        *user = (struct user){.id = command->user_id, .created_us = model->now_us};
+        *user = (struct model_user){.id = command->user_id, .created_us = model->now_us};
     }
     if (user->name.length == 0) user->name = command->name;
 }
@@ -593,6 +672,7 @@ static struct model_account *open(struct model *model, const struct command *com
                                       .kind = command->kind,
                                       .asset = asset_of(model, command->asset),
                                       .created_us = model->now_us,
+                                      .changed_us = model->now_us,
                                       .metadata = command->metadata};
     note_user(model, command);
     return account;
@@ -611,14 +691,38 @@ static void set_state(struct model_account *account, const struct command *comma
     if (direction != DIRECTION_IN) account->frozen_out = frozen;
 }
 
+bool model_is_pending(const struct model *model, uint32_t number)
+{
+    for (uint32_t i = 0; i < model->book.pending_count; i++)
+        if (model->book.pending[i] == number) return true;
+    return false;
+}
+
+static void forget_pending(struct book *book, uint32_t number)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < book->pending_count; i++)
+        if (book->pending[i] != number) book->pending[kept++] = book->pending[i];
+    book->pending_count = kept;
+}
+
 static int place_of(const struct model *model, const struct model_account *account)
 {
     return account == NULL ? -1 : (int)(account - model->book.accounts);
 }
 
+static struct model_side side_after(const struct model *model, int place)
+{
+    const struct model_account *account = model_account_at(model, place);
+
+    if (account == NULL || is_system(account)) return (struct model_side){0};
+    return (struct model_side){(int64_t)account->balance, account->held, account->seq};
+}
+
 /* Two sides where money moves. A hold has the debit alone, everything else the credit. */
 static void note_transaction(struct model *model, const struct message *message,
-                             const struct act *act, struct model_account *alone)
+                             const struct act *act, struct model_account *alone, int64_t when_us)
 {
     const struct command *command = &message->command;
     bool is_hold = command->type == COMMAND_HOLD;
@@ -630,14 +734,17 @@ static void note_transaction(struct model *model, const struct message *message,
                                       .credit = place_of(model, is_hold ? NULL : alone),
                                       .amount = act->amount,
                                       .floor = act->floor,
-                                      .created_us = model->now_us,
+                                      .created_us = when_us,
                                       .takes_all = !command->keeps_rest,
                                       .refers = act->target};
     if (is_hold && command->expires_in_s > 0)
         out->expires_us = model->now_us + (int64_t)command->expires_in_s * 1000000;
-    if (!act->moves) return;
-    out->debit = place_of(model, act->debit);
-    out->credit = place_of(model, act->credit);
+    if (act->moves) {
+        out->debit = place_of(model, act->debit);
+        out->credit = place_of(model, act->credit);
+    }
+    out->debited = side_after(model, out->debit);
+    out->credited = side_after(model, out->credit);
 }
 
 static void carry_out(struct model *model, const struct message *message, const struct act *act,
@@ -645,20 +752,28 @@ static void carry_out(struct model *model, const struct message *message, const 
 {
     const struct command *command = &message->command;
     struct model_account *alone = act->subject;
+    int64_t when_us = time_of(model, act);
 
+    out->timestamp_us = when_us;
     if (command->type == COMMAND_UPDATE_USER) {
         update_user(model, command);
-        note_transaction(model, message, act, NULL);
+        note_transaction(model, message, act, NULL, when_us);
+        return;
+    }
+    if (command->type == COMMAND_CANCEL) {
+        forget_pending(&model->book, (uint32_t)act->target);
+        note_transaction(model, message, act, NULL, when_us);
         return;
     }
     if (command->type == COMMAND_OPEN_ACCOUNT) alone = open(model, command);
     assert(alone != NULL);
-    if (act->moves) move(act);
+    model_charge(model, message, act->taken);
+    if (act->moves) move(act, when_us);
     alone->held += act->held;
     if (is_of_state(command->type)) set_state(alone, command);
     if (command->type == COMMAND_SET_FLOOR) alone->floor = act->floor;
-    if (!act->moves && command->type != COMMAND_OPEN_ACCOUNT) step(alone);
-    note_transaction(model, message, act, alone);
+    if (!act->moves && command->type != COMMAND_OPEN_ACCOUNT) step(alone, when_us);
+    note_transaction(model, message, act, alone, when_us);
     tell(act->moves ? act->debit : alone, out);
     if (act->moves) tell(act->credit, out);
 }
@@ -672,17 +787,66 @@ static struct reply begin_reply(const struct model *model, const struct message 
                           .dry_run = message->command.dry_run};
 }
 
+/* When its time is to come it is kept, and nothing of it is looked at. */
+static bool put_off(struct model *model, const struct message *message, struct reply *out)
+{
+    const struct command *command = &message->command;
+    struct judgement judgement = innocent;
+
+    judge_message(model, message, &judgement);
+    if (judgement.result != RESULT_APPLIED || command->dry_run) return false;
+    if (command->conditions.not_before_us <= model->clock_us) return false;
+    *out = begin_reply(model, message, RESULT_SCHEDULED);
+    out->has_transaction = true;
+    out->transaction = model_id(message->number);
+    out->scheduled_us = command->conditions.not_before_us;
+    model->transactions[message->number] =
+        (struct model_transaction){.scheduled = true,
+                                   .type = command->type,
+                                   .debit = -1,
+                                   .credit = -1,
+                                   .refers = -1,
+                                   .created_us = model->now_us,
+                                   .due_us = command->conditions.not_before_us};
+    assert(model->book.pending_count < MODEL_PENDING);
+    model->book.pending[model->book.pending_count++] = message->number;
+    return true;
+}
+
 static void decide_one(struct model *model, const struct message *message, struct reply *out)
 {
     struct act act = {.target = -1};
 
     model->count = message->number + 1;
+    if (put_off(model, message, out)) return;
     *out = begin_reply(model, message, judge(model, message, &act));
     if (out->result != RESULT_APPLIED) return;
     out->created = message->command.type == COMMAND_OPEN_ACCOUNT;
     out->has_transaction = !message->command.dry_run;
     out->transaction = model_id(message->number);
     carry_out(model, message, &act, out);
+}
+
+/* --- what is due --------------------------------------------------------------------------- */
+
+/* Those due at the same time in the order in which they were accepted. */
+uint32_t model_due(const struct model *model, int64_t now_us, uint32_t *out, uint32_t most)
+{
+    const struct book *book = &model->book;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < book->pending_count; i++) {
+        uint32_t number = book->pending[i], at = count;
+        int64_t due_us = model->transactions[number].due_us;
+        if (due_us > now_us) continue;
+        while (at > 0 && model->transactions[out[at - 1]].due_us > due_us) at--;
+        if (at == most) continue;
+        if (count == most) count--;
+        memmove(out + at + 1, out + at, sizeof *out * (count - at));
+        out[at] = number;
+        count++;
+    }
+    return count;
 }
 
 /* --- queries ----------------------------------------------------------------------------- */
@@ -707,7 +871,7 @@ static enum result show_balance(const struct model_account *account, struct repl
 static enum result show_account(struct model *model, const struct model_account *account,
                                 struct reply *out)
 {
-    struct account_view *view = take(model->arena, sizeof *view);
+    struct account_view *view = model_take(model->arena, sizeof *view);
     int frozen =
         (account->frozen_in ? DIRECTION_IN : 0) + (account->frozen_out ? DIRECTION_OUT : 0);
 
@@ -733,9 +897,9 @@ static int compare_texts(const void *a, const void *b)
 static enum result show_user(struct model *model, struct text id, struct reply *out)
 {
     struct book *book = &model->book;
-    struct user_view *view = take(model->arena, sizeof *view);
-    struct text *accounts = take(model->arena, sizeof *accounts * MODEL_ACCOUNTS);
-    const struct user *user = user_named(model, id);
+    struct user_view *view = model_take(model->arena, sizeof *view);
+    struct text *accounts = model_take(model->arena, sizeof *accounts * MODEL_ACCOUNTS);
+    const struct model_user *user = user_named(model, id);
 
     if (user == NULL) return RESULT_USER_NOT_FOUND;
     *view = (struct user_view){.user_id = id,
@@ -751,16 +915,15 @@ static enum result show_user(struct model *model, struct text id, struct reply *
     return RESULT_APPLIED;
 }
 
-static struct text id_at(struct model *model, int place)
-{
-    return place < 0 ? (struct text){0} : at(model, place)->id;
-}
-
 static void show_links(const struct model *model, uint32_t number, struct transaction_view *view)
 {
     const struct model_transaction *transaction = &model->transactions[number];
 
-    if (transaction->refers >= 0) view->refers = model_id((uint32_t)transaction->refers);
+    if (transaction->type == COMMAND_CANCEL)
+        view->scheduled = model_id((uint32_t)transaction->refers);
+    else if (transaction->refers >= 0)
+        view->refers = model_id((uint32_t)transaction->refers);
+    if (transaction->is_execution) view->scheduled = model_id(transaction->executed);
     if (transaction->type != COMMAND_HOLD && !is_reversible(transaction->type)) return;
     struct model_fate fate = model_fate(model, number);
     if (fate.ended) view->settled = model_id((uint32_t)fate.ender);
@@ -769,29 +932,44 @@ static void show_links(const struct model *model, uint32_t number, struct transa
     view->expires_us = transaction->expires_us;
 }
 
+static void show_schedule(const struct model *model, uint32_t number, struct transaction_view *view)
+{
+    struct model_fate fate = model_fate(model, number);
+
+    view->scheduled_us = model->transactions[number].due_us;
+    if (!fate.ended) return;
+    view->ended = model_id((uint32_t)fate.ender);
+    view->cancelled = fate.by == COMMAND_CANCEL;
+    if (!view->cancelled) view->ended_result = model->transactions[fate.ender].result;
+}
+
 static enum result show_transaction(struct model *model, const struct uuid *id, struct reply *out)
 {
-    int number = number_of(model, id);
-    const struct model_transaction *found =
-        number < 0 ? NULL : model_transaction(model, (uint32_t)number);
+    int number = model_number_of(model, id);
 
-    if (found == NULL) return RESULT_TRANSACTION_NOT_FOUND;
-    struct transaction_view *view = take(model->arena, sizeof *view);
+    if (!is_known(model, number)) return RESULT_TRANSACTION_NOT_FOUND;
+    struct transaction_view *view = model_take(model->arena, sizeof *view);
+    const struct model_transaction *found = &model->transactions[number];
     const struct message *message = model->messages[number];
-    const struct model_account *any = at(model, found->debit >= 0 ? found->debit : found->credit);
+    const struct model_account *any =
+        model_account_at(model, found->debit >= 0 ? found->debit : found->credit);
     *view = (struct transaction_view){.transaction = *id,
                                       .type = found->type,
-                                      .debit = id_at(model, found->debit),
-                                      .credit = id_at(model, found->credit),
+                                      .debit = model_id_at(model, found->debit),
+                                      .credit = model_id_at(model, found->credit),
                                       .amount = found->amount,
                                       .floor = found->floor,
                                       .created_us = found->created_us,
                                       .trace_id = message->trace_id,
                                       .caller = message->caller,
                                       .key = text_of(message->key_text),
-                                      .metadata = message->command.metadata};
+                                      .metadata = message->command.metadata,
+                                      .ended_result = RESULT_APPLIED};
     if (any != NULL) view->asset = any->asset->code;
-    show_links(model, (uint32_t)number, view);
+    if (found->scheduled)
+        show_schedule(model, (uint32_t)number, view);
+    else
+        show_links(model, (uint32_t)number, view);
     out->details = view;
     return RESULT_APPLIED;
 }
@@ -805,8 +983,19 @@ static enum result show(struct model *model, const struct command *command, stru
         return show_transaction(model, &command->transaction, out);
     account = named(model, command->account);
     if (account == NULL) return RESULT_ACCOUNT_NOT_FOUND;
-    return command->type == COMMAND_GET_ACCOUNT ? show_account(model, account, out)
-                                                : show_balance(account, out);
+    if (command->type == COMMAND_GET_ACCOUNT) return show_account(model, account, out);
+    if (command->type == COMMAND_LIST_TRANSACTIONS)
+        return model_show_page(model, account, command, out);
+    return command_asks_past(command) ? model_show_past(model, account, command, out)
+                                      : show_balance(account, out);
+}
+
+enum result model_find(struct model *model, const struct command *command, struct arena *arena,
+                       struct reply *out)
+{
+    *out = (struct reply){0};
+    model->arena = arena;
+    return show(model, command, out);
 }
 
 static void answer_query(struct model *model, const struct message *message, struct reply *out)
@@ -814,7 +1003,7 @@ static void answer_query(struct model *model, const struct message *message, str
     struct judgement judgement = innocent;
 
     model->count = message->number + 1;
-    judge_time(model, message, &judgement);
+    judge_message(model, message, &judgement);
     *out = begin_reply(model, message, judgement.result);
     if (out->result == RESULT_APPLIED) out->result = show(model, &message->command, out);
 }
@@ -823,9 +1012,9 @@ static void answer_query(struct model *model, const struct message *message, str
 
 static void remember(struct model *model, const struct message *message, const struct reply *reply)
 {
-    struct decided *decided = &model->decided[message->key];
+    struct model_decided *decided = &model->decided[message->key];
 
-    *decided = (struct decided){true, message->fingerprint, *reply};
+    *decided = (struct model_decided){true, message->fingerprint, *reply};
     decided->reply.legs = NULL; /* those are remembered under their own keys */
     decided->reply.legs_count = 0;
 }
@@ -833,7 +1022,7 @@ static void remember(struct model *model, const struct message *message, const s
 /* Whether the key was used before; then the reply is the first one again, or a conflict. */
 static bool is_repeat(const struct model *model, const struct message *message, struct reply *out)
 {
-    const struct decided *first = &model->decided[message->key];
+    const struct model_decided *first = &model->decided[message->key];
 
     if (!first->known) return false;
     *out = begin_reply(model, message, RESULT_KEY_REUSED);
@@ -847,8 +1036,8 @@ static bool is_repeat(const struct model *model, const struct message *message, 
 
 static struct reply *take_legs(struct model *model, const struct message *batch, struct reply *out)
 {
-    struct leg_view *views = take(model->arena, sizeof *views * batch->legs_count);
-    struct reply *replies = take(model->arena, sizeof *replies * batch->legs_count);
+    struct leg_view *views = model_take(model->arena, sizeof *views * batch->legs_count);
+    struct reply *replies = model_take(model->arena, sizeof *replies * batch->legs_count);
 
     for (uint32_t i = 0; i < batch->legs_count; i++)
         views[i] = (struct leg_view){text_of(batch[1 + i].key_text), &replies[i]};
@@ -904,7 +1093,8 @@ static void decide_batch(struct model *model, const struct message *batch, struc
     struct judgement judgement = innocent;
 
     model->count = batch->number + 1;
-    judge_time(model, batch, &judgement);
+    if (put_off(model, batch, out)) return;
+    judge_message(model, batch, &judgement);
     *out = begin_reply(model, batch, judgement.result);
     if (out->result != RESULT_APPLIED) return;
     out->has_transaction = !batch->command.dry_run;
@@ -944,21 +1134,41 @@ static void decide_anew(struct model *model, const struct message *message, stru
         decide_batch(model, message, out);
     else
         decide_one(model, message, out);
-    bool changed_nothing = is_dry || out->result != RESULT_APPLIED;
-    if (changed_nothing && (is_batch || is_dry)) go_back(model, &before, message->number);
+    bool is_kept = out->result == RESULT_APPLIED || out->result == RESULT_SCHEDULED;
+    if ((is_dry || !is_kept) && (is_batch || is_dry)) go_back(model, &before, message->number);
+    if (message->at_us != 0 && !is_kept) return; /* a refused import leaves its key free */
     if (!is_dry && result_status(out->result) != STATUS_CONFLICT) remember(model, message, out);
 }
 
-void model_decide(struct model *model, const struct message *message, int64_t now_us,
+/* Whatever comes of it, it has ended. */
+static bool execute(struct model *model, const struct message *message, struct reply *out)
+{
+    struct model_transaction *own = &model->transactions[message->number];
+
+    if (!model_is_pending(model, message->scheduled)) return false;
+    forget_pending(&model->book, message->scheduled);
+    decide_anew(model, message, out);
+    own->is_execution = true;
+    own->executed = message->scheduled;
+    own->result = out->result;
+    return true;
+}
+
+bool model_decide(struct model *model, const struct message *message, int64_t now_us,
                   struct arena *arena, struct reply *out)
 {
+    bool is_done = true;
+
     assert(message->number >= model->count);
     assert(message->number + message->legs_count < MODEL_COMMANDS);
-    model->now_us = now_us;
+    model->clock_us = now_us;
+    model->now_us = message->at_us != 0 ? message->at_us : now_us;
     model->arena = arena;
     for (uint32_t i = 0; i <= message->legs_count; i++)
         model->messages[message->number + i] = &message[i];
-    if (!command_changes(message->command.type)) {
+    if (message->is_execution) {
+        is_done = execute(model, message, out);
+    } else if (!command_changes(message->command.type)) {
         answer_query(model, message, out);
     } else if (message->command.dry_run || !is_repeat(model, message, out)) {
         decide_anew(model, message, out);
@@ -966,6 +1176,7 @@ void model_decide(struct model *model, const struct message *message, int64_t no
         repeat_legs(model, message, out);
     }
     model->count = message->number + message->legs_count + 1;
+    return is_done;
 }
 
 struct model *model_open(const struct model_asset *assets, uint32_t assets_count,
@@ -978,7 +1189,8 @@ struct model *model_open(const struct model_asset *assets, uint32_t assets_count
     model->assets = assets;
     model->assets_count = assets_count;
     model->book.users_count = 1;
-    model->book.users[0] = (struct user){.id = TEXT_LITERAL("system"), .created_us = created_us};
+    model->book.users[0] =
+        (struct model_user){.id = TEXT_LITERAL("system"), .created_us = created_us};
     for (uint32_t i = 0; i < assets_count; i++) {
         int length =
             snprintf(model->world_ids[i], WORLD_ID_SIZE, "world:%.*s", TEXT_ARGS(assets[i].code));

@@ -88,6 +88,24 @@ static inline struct work *batch_add(struct bench *bench, const char *key, struc
 static inline struct work *batch_add_legs(struct bench *bench, const char *key, bool independent,
                                           const struct command *commands, uint32_t count);
 
+/* What is due, and its legs. */
+static inline struct work *batch_add_due(struct bench *bench, const struct incoming *incoming)
+{
+    static const uint8_t random[TRACE_RANDOM_SIZE] = {1, [TRACE_RANDOM_SIZE - 1] = 2};
+    uint32_t at = bench->batch.works_count;
+    struct request *request = &bench->requests[at];
+
+    request_decode(bench->codec, incoming, random, &bench->arena, request);
+    uint32_t legs = request->command.legs_count;
+    if (legs > 0) must(request_decode_legs(bench->codec, &bench->arena, request, request + 1));
+    for (uint32_t i = 0; i <= legs; i++)
+        bench->works[at + i] =
+            (struct work){.request = request + i, .id = uuid_random(), .is_leg = i > 0};
+    bench->works[at].legs_count = legs;
+    bench->batch.works_count += 1 + legs;
+    return &bench->works[at];
+}
+
 /* A text of the batch. */
 static inline const char *batch_text(struct bench *bench, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
