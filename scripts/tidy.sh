@@ -63,6 +63,15 @@ fault 'a foreign handle dies in the file that made it' "$(search -wE 'redisReply
 # shellcheck disable=SC2086
 fault 'over 70 lines: split it' "$(awk 'FNR == 1 { s = 0 } /^\{/ { s = FNR }
     /^\}/ { if (s && FNR - s - 1 > 70) print FILENAME ":" s ": " FNR - s - 1 " lines"; s = 0 }' $all)"
+# All but the mains end in one archive, where the linker takes whichever it meets first.
+# shellcheck disable=SC2046
+fault 'a global function of that name is in another file too' "$(awk '
+    FNR == 1 { name = "" }
+    /^\{/ { if (name != "" && name != "main") print name, FILENAME; name = "" }
+    /^[a-z]/ { name = ""
+        if (!/^static / && match($0, /[a-z_0-9]+\(/)) name = substr($0, RSTART, RLENGTH - 1) }
+    /;$/ { name = "" }' $(echo "$sources" | grep '\.c$') | sort |
+    awk '$1 == last && (before " " $0) !~ / [a-z]*\/main\.c .* [a-z]*\/main\.c$/ { print before; print } { last = $1; before = $0 }')"
 # shellcheck disable=SC2046
 fault 'a header is one page: 120 lines' \
     "$(awk 'FNR == 121 { print FILENAME }' $(echo "$sources" | grep '\.h$') /dev/null)"
