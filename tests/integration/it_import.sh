@@ -181,21 +181,27 @@ ctl open-account live --user live --asset EUR >/dev/null
 ctl deposit live 100000 >/dev/null
 { i=0; while [[ ! -e $files/stop ]]; do ctl transfer live "m-$((i % 7))" 0.01 --key "live-$i" >/dev/null; i=$((i + 1)); done; echo "$i" >"$files/live"; } &
 pids[caller]=$!
+line() { sql "SELECT coalesce(max(line), 0) FROM import WHERE name = 'moves.csv'"; }
+met=0
 for ((i = 1; i <= kills; i++)); do
+    before=$(line) code=0
     "$bin/ledgerctl" import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>&1 & # no function: its process
     pid=$!
-    sleep "0.$((RANDOM % 3))$((RANDOM % 10))"
+    # At any moment, or when it has stored something.
+    if ((i % 2)); then sleep "0.$((RANDOM % 3))$((RANDOM % 10))"; else until_true 20 "it goes on" eval '(($(line) > before))'; fi
     kill -KILL $pid 2>/dev/null || true
-    wait $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || code=$?
+    [[ $code != 137 ]] || met=$((met + 1))
 done
+((met == kills)) || fail "$met of $kills kills met it: $(cat "$files/out")"
 "$bin/ledgerctl" import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>"$files/err" &
 pid=$! code=0
-until_true 20 "it goes on" eval '[[ $(sql "SELECT line FROM import WHERE name = '"'moves.csv'"'") -gt 0 ]]'
+until_true 20 "it goes on" eval '(($(line) > 0))'
 kill -TERM $pid
 wait $pid || code=$?
 [[ $code == 5 ]] || fail "a stop: code $code"
 grep -q 'stopped at .*moves.csv:[0-9]*; run it again' "$files/err" || fail "a stop: $(cat "$files/err")"
-say "$(sql "SELECT line FROM import WHERE name = 'moves.csv'") lines were done when it had died for the last time"
+say "$(line) lines were done when it had died for the last time"
 import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>"$files/err" || fail "it does not go on: $(cat "$files/err")"
 touch "$files/stop"
 wait "${pids[caller]}" || true

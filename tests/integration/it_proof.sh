@@ -82,17 +82,22 @@ echo "what was kept outside"
 until_true 20 "the notary's second" eval 'ctl deposit ada 1; [[ $(sql "SELECT count(*) FROM checkpoint") -ge 2 ]]'
 process_end notary
 kept >"$logs/kept.jsonl"
-verify() { "$bin/ledgerctl" verify "$@" 2>&1 || true; }
-verify_says() { local said; said=$(verify "${@:2}"); grep -q "$1" <<<"$said" || fail "it does not say '$1': $said"; }
+# verify_says CODE PATTERN ARGUMENTS...
+verify_says() {
+    local said code=0
+    said=$("$bin/ledgerctl" verify "${@:3}" 2>&1) || code=$?
+    grep -q "$2" <<<"$said" || fail "it does not say '$2': $said"
+    [[ $code == "$1" ]] || fail "code $code, not $1: $said"
+}
 own=(--public-key "$logs/public.pem") outside=(--checkpoints "$logs/kept.jsonl")
-verify_says 'the books are right' "${own[@]}" "${outside[@]}"
-verify_says 'the signatures of the checkpoints were not checked'
-verify_says 'of which no public key was given' --public-key "$logs/other.pem"
+verify_says 0 'the books are right' "${own[@]}" "${outside[@]}"
+verify_says 0 'the signatures of the checkpoints were not checked'
+verify_says 1 'of which no public key was given' --public-key "$logs/other.pem"
 sql "DELETE FROM checkpoint_leaf WHERE checkpoint > 1; DELETE FROM checkpoint WHERE number > 1"
-verify_says 'the books are right' "${own[@]}" # what was removed at the end cannot be seen from inside
-verify_says 'checkpoint 2 was kept outside, but is not in the ledger' "${own[@]}" "${outside[@]}"
+verify_says 0 'the books are right' "${own[@]}" # what was removed at the end cannot be seen from inside
+verify_says 1 'checkpoint 2 was kept outside, but is not in the ledger' "${own[@]}" "${outside[@]}"
 echo '{"event_type":"checkpoint.created"}' >>"$logs/kept.jsonl"
-verify_says 'line .* is no checkpoint' "${own[@]}" "${outside[@]}"
+verify_says 1 'line .* is no checkpoint' "${own[@]}" "${outside[@]}"
 process_end worker
 process_end relay
 echo "it_proof: passed"
