@@ -9,6 +9,7 @@
 #include "base/broken.h"
 #include "base/clock.h"
 #include "protocol/fingerprint.h"
+#include "worker/queued.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ struct cycle {
     uint32_t prepared;       /* up to here they are decoded: the deliveries of one part */
     bool suspected;          /* that part is one suspect */
     struct uuid suspect;
+    struct queued queued; /* behind what was scheduled and left */
+    uint32_t passed_over; /* messages of the batch at hand, for that */
     struct delivery deliveries[BATCH_COMMANDS_MAX];
     uint32_t works_at[BATCH_COMMANDS_MAX + 1]; /* of a prepared delivery: its first work; up to and
                                                   with the end of the part */
@@ -300,14 +303,60 @@ static bool owes_nothing(const struct batch *batch)
     return true;
 }
 
+static bool resolve(struct cycle *cycle, struct batch *batch, struct err *err)
+{
+    return ledger_collect_targets(batch, err) &&
+           (batch->targets_count == 0 || cycle->io->resolve(cycle->io->context, batch, err));
+}
+
+static bool is_scheduled(const struct work *work)
+{
+    return !uuid_is_zero(&work->request->scheduled);
+}
+
+/* One of its accounts, or its legs', has a command before it that was left. */
+static bool is_queued(const struct cycle *cycle, const struct batch *batch, const struct work *work)
+{
+    struct text ids[WORK_ACCOUNTS_MAX];
+
+    if (!is_scheduled(work)) return false;
+    for (uint32_t i = 0; i <= work->legs_count; i++)
+        for (uint32_t n = ledger_ids_of(batch, work + i, ids); n > 0; n--)
+            if (queued_has(&cycle->queued, ids[n - 1])) return true;
+    return false;
+}
+
+static void queue_behind(struct cycle *cycle, const struct batch *batch, const struct work *work)
+{
+    struct text ids[WORK_ACCOUNTS_MAX];
+
+    for (uint32_t i = 0; i <= work->legs_count; i++)
+        for (uint32_t n = ledger_ids_of(batch, work + i, ids); n > 0; n--)
+            queued_add(&cycle->queued, ids[n - 1]);
+}
+
+/* What would overtake another command of one of its accounts is not decided now, and so nothing
+ * overtakes it either. */
+static void leave_queued(struct cycle *cycle, struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->works_count; i += 1 + batch->works[i].legs_count) {
+        struct work *work = &batch->works[i];
+        if (!is_queued(cycle, batch, work)) continue;
+        queue_behind(cycle, batch, work);
+        for (uint32_t leg = 0; leg <= work->legs_count; leg++) work[leg].origin = ORIGIN_SKIPPED;
+        cycle->passed_over++;
+    }
+}
+
 static bool commit(struct cycle *cycle, struct batch *batch, struct err *err)
 {
     uint32_t rows_count = 0;
 
+    cycle->passed_over = 0;
     if (owes_nothing(batch)) return true;
-    return ledger_collect_targets(batch, err) &&
-           (batch->targets_count == 0 || cycle->io->resolve(cycle->io->context, batch, err)) &&
-           ledger_collect(batch, err) && cycle->io->load(cycle->io->context, batch, err) &&
+    if (!resolve(cycle, batch, err)) return false;
+    if (cycle->queued.any) leave_queued(cycle, batch);
+    return ledger_collect(batch, err) && cycle->io->load(cycle->io->context, batch, err) &&
            ledger_apply(batch, err) &&
            compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err) &&
            cycle->io->commit(cycle->io->context, batch, cycle->rows, rows_count, err);
@@ -387,9 +436,20 @@ bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct e
 
 /* --- what no queue brought --------------------------------------------------------------- */
 
-static bool is_scheduled(const struct work *work)
+/* Not even that it failed can be stored. */
+static bool leave(struct cycle *cycle, struct batch *batch, struct decided *out, struct err *err)
 {
-    return !uuid_is_zero(&work->request->scheduled);
+    struct work *work = &batch->works[0];
+
+    out->left++;
+    out->why = *err;
+    if (!is_scheduled(work)) return true;
+    work->isolated = false; /* so that its legs are looked at too */
+    cycle->scratch.used = cycle->decoded;
+    ledger_forget(batch);
+    if (!resolve(cycle, batch, err)) return false;
+    queue_behind(cycle, batch, work);
+    return true;
 }
 
 static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct decided *out,
@@ -402,7 +462,10 @@ static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct de
     ledger_forget(&batch);
     if (commit(cycle, &batch, err)) {
         cycle->io->report(cycle->io->context, &batch);
-        out->settled += count;
+        if (cycle->passed_over > 0 && out->left == 0)
+            (void)err_set(&out->why, ERR_REJECT, "what is before them could not be stored");
+        out->settled += count - cycle->passed_over;
+        out->left += cycle->passed_over;
         return true;
     }
     cycle->io->abandon(cycle->io->context);
@@ -414,9 +477,7 @@ static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct de
         batch.works[0].isolated = true;
         return decide(cycle, from, 1, out, err);
     }
-    out->left++;
-    out->why = *err;
-    return true;
+    return leave(cycle, &batch, out, err);
 }
 
 /* From the first on, as many as fit. */
@@ -461,4 +522,9 @@ bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t
     for (uint32_t i = 0; i < count; i++)
         if (!decide_suspect(cycle, &incoming[i], out, err)) return false;
     return true;
+}
+
+void cycle_forget_left(struct cycle *cycle)
+{
+    queued_forget(&cycle->queued);
 }

@@ -64,18 +64,21 @@ void cycle_close(struct cycle *cycle); /* NULL is fine */
  * settled; on success none is in hand. */
 MUST_CHECK bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct err *err);
 
-struct decided { /* by cycle_decide */
+struct decided { /* by cycle_decide: the first `settled + left` */
     uint32_t settled;
-    uint32_t left; /* could not be stored, and stay as they are */
+    uint32_t
+        left; /* could not be stored, or wait behind one that could not; they stay as they are */
     struct err why;
 };
 
 /* Commands that no queue brought, at most BATCH_COMMANDS_MAX, while nothing is in hand: decided and
  * committed as others are, and nothing is acknowledged. As many of the first as fit. Of what was
- * scheduled and cannot be stored, the outcome is that. `alone`: a process may have died over one of
- * them, so each is decided as a suspect is. */
+ * scheduled and cannot be stored, the outcome is that. When not even that can be, it is left, and
+ * what was scheduled behind it for one of its accounts is left too, until cycle_forget_left.
+ * `alone`: a process may have died over one of them, so each is decided as a suspect is. */
 MUST_CHECK bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count,
                              bool alone, struct decided *out, struct err *err);
+void cycle_forget_left(struct cycle *cycle); /* from now on they are tried again */
 bool cycle_holds(const struct cycle *cycle); /* deliveries in hand, not acknowledged */
 /* Takes what has arrived unless there is something in hand, for a turn to come: while there can be
  * no turn, it is known what waits. */

@@ -19,10 +19,19 @@ MUST_CHECK bool sweep_find(struct db *db, struct codec *codec, struct arena *are
                            struct incoming out[static SWEEP_MOST], uint32_t *count,
                            struct err *err);
 
-/* The longest due first, and of those due at once the one that was accepted first. *waited_us is
- * for how long the first has been due; 0: none is. */
-MUST_CHECK bool sweep_scheduled(struct db *db, struct arena *arena,
-                                struct incoming out[static SWEEP_MOST], uint32_t *count,
-                                uint64_t *waited_us, struct err *err);
+struct sweep_place { /* in the order in which they are due */
+    int64_t due_us, number;
+};
+struct sweep {
+    struct incoming incoming[SWEEP_MOST];
+    struct sweep_place places[SWEEP_MOST];
+    uint32_t count;
+    uint64_t waited_us; /* the first of all that are due, for how long it has been; 0: none is */
+};
+
+/* The longest due first, and of those due at once the one that was accepted first; only those
+ * behind a place ({0}: all). */
+MUST_CHECK bool sweep_scheduled(struct db *db, struct arena *arena, struct sweep_place behind,
+                                struct sweep *out, struct err *err);
 
 #endif

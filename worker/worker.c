@@ -35,6 +35,8 @@
 enum {
     WAIT_MS = 100,
     PAUSE_STEP_MS = 100,
+    LEFT_FIRST_MS = 2000, /* what was left is tried again after so long, then twice, ... */
+    LEFT_MOST_MS = 60000,
     ROLL_UP_MOST = 1000,
 };
 
@@ -57,6 +59,10 @@ struct worker {
     bool consumer_broken;
     bool topology_applied;
     uint64_t balance_at_ms;
+    /* Since something scheduled was left: from where on to look, and when from the first again. */
+    struct sweep_place behind;
+    uint64_t again_at_ms; /* 0: nothing was left */
+    struct backoff left_backoff;
     uint64_t taken_us;
     enum shard_state shards[SHARDS_MAX];
     struct survey survey;
@@ -197,6 +203,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
     worker->settings = settings;
     random_bytes(&worker->process, sizeof worker->process);
     worker->backoff = (struct backoff){.first_ms = 100, .most_ms = 5000};
+    worker->left_backoff = (struct backoff){.first_ms = LEFT_FIRST_MS, .most_ms = LEFT_MOST_MS};
     worker->io = (struct cycle_io){.context = worker,
                                    .fetch = io_fetch,
                                    .lookup = io_lookup,
@@ -304,15 +311,13 @@ static bool leave_shards(struct worker *worker, const struct plan *plan, struct 
 /* As long as a look finds some that are settled, the next one is soon: after what the queues have
  * brought meanwhile. */
 static bool decide_due(struct worker *worker, const struct incoming *incoming, uint32_t count,
-                       bool alone, struct err *err)
+                       bool alone, struct decided *decided, struct err *err)
 {
-    struct decided decided;
-
     worker->taken_us = clock_monotonic_us();
-    if (!cycle_decide(worker->cycle, incoming, count, alone, &decided, err)) return false;
-    if (decided.settled > 0) worker->balance_at_ms = 0;
-    if (decided.left > 0)
-        log_warn("%u commands that are due stay so: %s", decided.left, decided.why.text);
+    if (!cycle_decide(worker->cycle, incoming, count, alone, decided, err)) return false;
+    if (decided->settled > 0) worker->balance_at_ms = 0;
+    if (decided->left > 0)
+        log_warn("%u commands that are due stay so: %s", decided->left, decided->why.text);
     return true;
 }
 
@@ -320,11 +325,37 @@ static bool decide_due(struct worker *worker, const struct incoming *incoming, u
 static bool expire_holds(struct worker *worker, struct err *err)
 {
     struct incoming incoming[SWEEP_MOST];
+    struct decided decided;
     uint32_t count = 0;
 
     arena_reset(&worker->arena);
     if (!sweep_find(worker->db, worker->codec, &worker->arena, incoming, &count, err)) return false;
-    return count == 0 || decide_due(worker, incoming, count, false, err);
+    return count == 0 || decide_due(worker, incoming, count, false, &decided, err);
+}
+
+/* What was left is tried again later, from the first on. Meanwhile what is due behind it is not to
+ * wait: however many are left, the looks go past them. */
+static void look_again(struct worker *worker)
+{
+    if (clock_monotonic_ms() < worker->again_at_ms) return;
+    worker->behind = (struct sweep_place){0};
+    worker->again_at_ms = 0;
+    cycle_forget_left(worker->cycle);
+}
+
+static void go_past(struct worker *worker, const struct sweep *sweep, const struct decided *decided)
+{
+    uint32_t looked = decided->settled + decided->left, random;
+
+    if (decided->left == 0 && worker->again_at_ms == 0) {
+        backoff_reset(&worker->left_backoff);
+        return;
+    }
+    worker->behind = sweep->places[looked - 1];
+    worker->balance_at_ms = 0; /* there may be more behind them */
+    if (worker->again_at_ms != 0) return;
+    random_bytes(&random, sizeof random);
+    worker->again_at_ms = clock_monotonic_ms() + backoff_next_ms(&worker->left_backoff, random);
 }
 
 /* Executes the commands that are due. That it is at it is noted beforehand: where the note of
@@ -332,18 +363,20 @@ static bool expire_holds(struct worker *worker, struct err *err)
 static bool execute_scheduled(struct worker *worker, struct err *err)
 {
     static const struct uuid note = {{0}}; /* no digest of a message */
-    struct incoming incoming[SWEEP_MOST];
-    uint32_t count = 0, times = 0;
-    uint64_t waited_us;
+    static struct sweep sweep;
+    struct decided decided;
+    uint32_t times = 0;
 
     arena_reset(&worker->arena);
-    if (!sweep_scheduled(worker->db, &worker->arena, incoming, &count, &waited_us, err))
+    look_again(worker);
+    if (!sweep_scheduled(worker->db, &worker->arena, worker->behind, &sweep, err)) return false;
+    report_overdue(sweep.waited_us);
+    if (sweep.count == 0) return true;
+    if (!suspect_begin(worker->db, &worker->process, &note, &times, err) ||
+        !decide_due(worker, sweep.incoming, sweep.count, times > 1, &decided, err))
         return false;
-    report_overdue(waited_us);
-    if (count == 0) return true;
-    return suspect_begin(worker->db, &worker->process, &note, &times, err) &&
-           decide_due(worker, incoming, count, times > 1, err) &&
-           suspect_settle(worker->db, &note, err);
+    go_past(worker, &sweep, &decided);
+    return suspect_settle(worker->db, &note, err);
 }
 
 /* The owner of the first shard keeps the house. */

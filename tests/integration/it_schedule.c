@@ -11,8 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static struct incoming found[SWEEP_MOST];
-static uint32_t found_count;
+static struct sweep found;
 
 /* By the server's clock. */
 static int64_t in_seconds(int64_t seconds)
@@ -55,36 +54,22 @@ static void let_time_pass(void)
 
 /* --- what is due, as the worker does it --- */
 
-static uint64_t find_due(void)
+static void find_due_behind(struct sweep_place place)
 {
-    uint64_t waited_us;
-
     batch_begin(bench);
-    must(sweep_scheduled(bench->db, &bench->arena, found, &found_count, &waited_us, &err));
-    return waited_us;
+    must(sweep_scheduled(bench->db, &bench->arena, place, &found, &err));
 }
 
-static struct work *add_due(const struct incoming *incoming)
+static uint64_t find_due(void)
 {
-    static const uint8_t random[TRACE_RANDOM_SIZE] = {1, [TRACE_RANDOM_SIZE - 1] = 2};
-    uint32_t at = bench->batch.works_count;
-    struct request *request = &bench->requests[at];
-
-    request_decode(bench->codec, incoming, random, &bench->arena, request);
-    uint32_t legs = request->command.legs_count;
-    if (legs > 0) must(request_decode_legs(bench->codec, &bench->arena, request, request + 1));
-    for (uint32_t i = 0; i <= legs; i++)
-        bench->works[at + i] =
-            (struct work){.request = request + i, .id = uuid_random(), .is_leg = i > 0};
-    bench->works[at].legs_count = legs;
-    bench->batch.works_count += 1 + legs;
-    return &bench->works[at];
+    find_due_behind((struct sweep_place){0});
+    return found.waited_us;
 }
 
 static void execute_found(void)
 {
-    for (uint32_t i = 0; i < found_count; i++) add_due(&found[i]);
-    if (found_count > 0) batch_run(bench);
+    for (uint32_t i = 0; i < found.count; i++) batch_add_due(bench, &found.incoming[i]);
+    if (found.count > 0) batch_run(bench);
 }
 
 static const struct transaction_view *look_at(const struct uuid *id)
@@ -106,7 +91,7 @@ static void it_waits_and_is_executed_once(void **state)
     struct uuid id = schedule("later", deposit("a", 7), due_us);
     struct uuid trace_id = bench->requests[0].trace.trace_id;
     assert_int_equal(find_due(), 0);
-    assert_int_equal(found_count, 0);
+    assert_int_equal(found.count, 0);
     const struct transaction_view *view = look_at(&id);
     assert_int_equal(view->type, COMMAND_DEPOSIT);
     assert_int_equal(view->scheduled_us, due_us);
@@ -116,13 +101,13 @@ static void it_waits_and_is_executed_once(void **state)
 
     let_time_pass();
     assert_true(find_due() > 3600 * UINT64_C(1000000));
-    assert_int_equal(found_count, 1);
+    assert_int_equal(found.count, 1);
     execute_found();
     assert_int_equal(bench->works[0].reply.result, RESULT_APPLIED);
     struct uuid executed = bench->works[0].id;
     assert_int_equal(ask("SELECT balance FROM account WHERE id = 'a'"), 7);
     assert_int_equal(find_due(), 0);
-    assert_int_equal(found_count, 0);
+    assert_int_equal(found.count, 0);
     view = look_at(&id);
     assert_int_equal(uuid_compare(&view->ended, &executed), 0);
     assert_int_equal(view->ended_result, RESULT_APPLIED);
@@ -184,7 +169,7 @@ static void what_is_due_at_once_comes_in_the_order_of_acceptance(void **state)
     schedule("late", deposit("a", 1000), due_us + 2);
     let_time_pass();
     find_due();
-    assert_int_equal(found_count, 53);
+    assert_int_equal(found.count, 53);
     execute_found();
     assert_int_equal(bench->works[50].reply.result, RESULT_INSUFFICIENT_FUNDS);
     assert_int_equal(bench->works[51].reply.result, RESULT_APPLIED);
@@ -236,7 +221,7 @@ static void each_kind_can_wait(void **state)
     expect(bench, "of-it", about(COMMAND_REVERSE, &captures), RESULT_NOT_REVERSIBLE);
     let_time_pass();
     find_due();
-    assert_int_equal(found_count, 5);
+    assert_int_equal(found.count, 5);
     execute_found();
     static const enum result results[] = {RESULT_APPLIED, RESULT_APPLIED, RESULT_APPLIED,
                                           RESULT_INSUFFICIENT_FUNDS, RESULT_INSUFFICIENT_FUNDS};
@@ -262,7 +247,7 @@ static void a_cancellation_ends_it(void **state)
     expect(bench, "twice", about(COMMAND_CANCEL, &id), RESULT_ALREADY_CANCELLED);
     let_time_pass();
     find_due();
-    assert_int_equal(found_count, 0);
+    assert_int_equal(found.count, 0);
     const struct transaction_view *view = look_at(&id);
     assert_true(view->cancelled);
     assert_int_equal(uuid_compare(&view->ended, &cancelled), 0);
@@ -299,10 +284,16 @@ static void one_look_finds_so_much_and_no_more(void **state)
     }
     let_time_pass();
     find_due();
-    assert_int_equal(found_count, SWEEP_MOST);
+    assert_int_equal(found.count, SWEEP_MOST);
+    find_due_behind(found.places[SWEEP_MOST - 1]);
+    assert_int_equal(found.count, 300 - SWEEP_MOST);
+    find_due_behind(found.places[found.count - 1]);
+    assert_int_equal(found.count, 0);
+    assert_true(found.waited_us > 0); /* by the first of all */
+    find_due();
     execute_found();
     find_due();
-    assert_int_equal(found_count, 300 - SWEEP_MOST);
+    assert_int_equal(found.count, 300 - SWEEP_MOST);
     execute_found();
     memset(filler, 'x', sizeof filler); /* bodies of batches */
     for (uint32_t i = 0; i < 8; i++) {
@@ -317,7 +308,7 @@ static void one_look_finds_so_much_and_no_more(void **state)
     }
     let_time_pass();
     find_due();
-    assert_int_equal(found_count, 4); /* the first three are less than 1 MiB */
+    assert_int_equal(found.count, 4); /* the first three are less than 1 MiB */
 }
 
 /* --- each ends once --- */
@@ -347,9 +338,9 @@ static void race(uint32_t racer)
     random_bytes(shared, sizeof shared); /* what is left in the buffer is the others' too */
     bench = bench_open(session_as("ledger_worker"));
     if (racer % 2 == 0) {
-        for (find_due(); found_count > 0; find_due()) {
-            uint32_t some = found_count < 5 ? found_count : 5;
-            for (uint32_t i = 0; i < some; i++) add_due(&found[i]);
+        for (find_due(); found.count > 0; find_due()) {
+            uint32_t some = found.count < 5 ? found.count : 5;
+            for (uint32_t i = 0; i < some; i++) batch_add_due(bench, &found.incoming[i]);
             while (run_again(&attempts)) continue;
         }
         _exit(0);

@@ -21,15 +21,43 @@ supervise() { # what Kubernetes does, without its pauses
     done
 }
 
+# publish ACCOUNT NAME COUNT DUE: so many deposits of 1, with the keys NAME-0, NAME-1, ...
+publish() {
+    /usr/bin/python3 - "$LEDGER_PREFIX" "$@" <<'PYTHON'
+import json, os, sys
+import pika
+prefix, account, name, count, due = sys.argv[1:]
+with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) as connection:
+    channel = connection.channel()
+    for i in range(int(count)):
+        channel.basic_publish(f"{prefix}.commands", account, json.dumps({"account": account, "amount": 1, "not_before": due}),
+            pika.BasicProperties(content_type="application/json", type="deposit", message_id=f"{name}-{i}", delivery_mode=2))
+PYTHON
+}
+# in_order ACCOUNT: what was scheduled for it was executed as it was due, and accepted.
+in_order() {
+    [[ $(sql "SELECT count(*) FROM (SELECT credit_seq - lag(credit_seq) OVER (ORDER BY due_at, scheduled.number) AS step
+                 FROM scheduled JOIN journal ON journal.scheduled = scheduled.id JOIN account ON account.number = credit
+                WHERE account.id = '$1' AND key NOT LIKE 'k-%') AS steps WHERE step <= 0") == 0 ]] || fail "$1: not in order"
+}
+have_died() { [[ $(wc -l <"$logs/deaths") == "$1" ]]; }
+declare -A killed=()
+is_new() { [[ -s $logs/$1.pid && $(<"$logs/$1.pid") != "${killed[$1]:-}" ]] && kill -0 "$(<"$logs/$1.pid")"; }
+kill_anew() { # the process that came after the last one that was killed
+    until_true 20 "$1 is there again" is_new "$1"
+    killed[$1]=$(<"$logs/$1.pid")
+    kill -KILL "${killed[$1]}" || fail "$1 was dead already"
+}
+
 ledger_begin schedule
 process relay ledger-relay
 process worker ledger-worker
 await_consuming worker
 await_leading relay
-for account in alice bob; do expect "$(ctl open-account $account --user $account --asset EUR)" status applied; done
+for account in alice bob carol; do expect "$(ctl open-account $account --user $account --asset EUR)" status applied; done
 
 echo "accepted now, executed when it is due, answered the same for ever"
-due=$(in_seconds 4)
+due=$(in_seconds 8)
 first=$(ctl deposit alice 1 --key later --not-before "$due")
 expect "$first" status scheduled code 202 scheduled_for "$due"
 [[ $first != *'"error"'* && $first != *balances* ]] || fail "$first"
@@ -77,7 +105,7 @@ sql "ALTER TABLE journal ADD CONSTRAINT poison CHECK (scheduled IS NULL OR resul
 due=$(in_seconds 2)
 for i in 1 2 3; do ctl deposit alice 1 --key "good-$i" --not-before "$due" >/dev/null; done
 poison=$(field transaction "$(ctl deposit alice 1 --key poison --not-before "$due")")
-hopeless=$(field transaction "$(ctl deposit alice 1 --key hopeless --not-before "$due")")
+hopeless=$(field transaction "$(ctl deposit carol 1 --key hopeless --not-before "$due")")
 for i in 4 5 6; do ctl deposit alice 1 --key "good-$i" --not-before "$due" >/dev/null; done
 until_true 20 "all but one" eval '[[ $(pending) == 1 ]]'
 has alice 600 || fail "alice has $(balance alice)"
@@ -86,8 +114,24 @@ expect "$(ctl get-transaction "$hopeless")" state pending
 until_true 20 "the gauge to tell" eval '(($(overdue worker) >= 3))'
 expect "$(ctl deposit alice 1 --timeout 2000)" status applied
 has_logged worker 'commands that are due stay so' || fail "nothing was logged"
+
+echo "more of those than a look takes hold their own account up, in its order, and no other"
+sql "ALTER TABLE journal DROP CONSTRAINT hopeless, ADD CONSTRAINT hopeless CHECK (scheduled IS NULL OR key !~ '^(stuck|hopeless)')"
+due=$(in_seconds 4)
+later=$(in_seconds 5)
+publish carol stuck 300 "$due"
+publish carol behind 1 "$later"
+publish bob aside 1 "$later"
+until_true 60 "what is beside them" eval '[[ $(sql "SELECT count(*) FROM journal WHERE key = '\''aside-0'\'' AND scheduled IS NOT NULL") == 1 ]]'
+[[ $(pending) == 302 ]] || fail "$(pending) wait"
+has bob 201 || fail "bob has $(balance bob)"
+has carol 0 || fail "carol has $(balance carol)"
+expect "$(ctl deposit alice 1 --timeout 5000)" status applied
 sql "ALTER TABLE journal DROP CONSTRAINT hopeless, DROP CONSTRAINT poison"
-until_true 20 "the last" eval '[[ $(state_of $hopeless) == executed ]]'
+until_true 60 "the last" eval '[[ $(pending) == 0 ]]'
+expect "$(ctl get-transaction "$hopeless")" state executed
+has carol 401 || fail "carol has $(balance carol)"
+in_order carol
 until_true 20 "nothing overdue" eval '[[ $(overdue worker) == 0 ]]'
 process_end worker
 
@@ -124,15 +168,17 @@ with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) 
         channel.basic_publish(f"{prefix}.commands", "bob", json.dumps({"account": "bob", "amount": 1, "not_before": due}),
             pika.BasicProperties(content_type="application/json", type="deposit", message_id=key, delivery_mode=2), mandatory=True)
 PYTHON
-for ((i = 0; i < 25; i++)); do
+deaths=$(wc -l <"$logs/deaths")
+for ((i = 0; i < 20; i++)); do
     sleep 0.3
-    kill -KILL "$(<"$logs/first.pid")" || true
+    kill_anew first
     sleep 0.1
-    kill -KILL "$(<"$logs/second.pid")" || true
+    kill_anew second
 done
+until_true 10 "each kill was a death" have_died $((deaths + 40))
 until_true 60 "all executed" eval '[[ $(sql "SELECT count(*) FROM journal WHERE key LIKE '\''k-%'\'' AND scheduled IS NOT NULL") == 300 ]]'
 [[ $(sql "SELECT count(DISTINCT scheduled) FROM journal WHERE key LIKE 'k-%' AND result IS NULL") == 300 ]] || fail "not each once"
-has bob 500 || fail "bob has $(balance bob)"
+has bob 501 || fail "bob has $(balance bob)"
 process_end second
 process_end first
 
@@ -140,16 +186,7 @@ echo "10,000 at once, and the queue goes on"
 process worker ledger-worker
 until_true 20 "it works" has_logged worker "took shard"
 due=$(in_seconds 15)
-/usr/bin/python3 - "$LEDGER_PREFIX" "$due" <<'PYTHON'
-import json, os, sys
-import pika
-prefix, due = sys.argv[1:]
-with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) as connection:
-    channel = connection.channel()
-    for i in range(10000):
-        channel.basic_publish(f"{prefix}.commands", "bob", json.dumps({"account": "bob", "amount": 1, "not_before": due}),
-            pika.BasicProperties(content_type="application/json", type="deposit", message_id=f"many-{i}", delivery_mode=2))
-PYTHON
+publish bob many 10000 "$due"
 until_true 60 "all accepted" eval '[[ $(sql "SELECT count(*) FROM journal WHERE key LIKE '\''many-%'\'' AND result = '\''scheduled'\''") == 10000 ]]'
 until_true 30 "the first executed" eval '(($(pending) < 10000))'
 asked=0 slowest=0
@@ -163,9 +200,8 @@ echo "$asked deposits from the queue meanwhile, the slowest in $slowest ms; all 
 ((asked >= 3 && slowest < 3000)) || fail "$asked asked, the slowest took $slowest ms"
 [[ $(sql "SELECT max(n) <= 256 FROM (SELECT count(*) AS n FROM journal WHERE key LIKE 'many-%' AND scheduled IS NOT NULL GROUP BY created_at) AS part") == t ]] ||
     fail "more than 256 in one transaction"
-[[ $(sql "SELECT count(*) FROM (SELECT credit_seq - lag(credit_seq) OVER (ORDER BY number) AS step FROM scheduled JOIN journal ON journal.scheduled = scheduled.id
-    WHERE key LIKE 'many-%') AS steps WHERE step <= 0") == 0 ]] || fail "not in the order of acceptance"
-has bob 10500 || fail "bob has $(balance bob)"
+in_order bob
+has bob 10501 || fail "bob has $(balance bob)"
 [[ $(queue_depth "$LEDGER_PREFIX.dlq") == 0 ]] || fail "something was dead-lettered"
 
 process_end relay
