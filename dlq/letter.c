@@ -137,7 +137,8 @@ static void make_id(struct bytes headers, struct arena *arena, struct letter *ou
         (void)snprintf(out->id, sizeof out->id, "%" PRId64, position);
         return;
     }
-    if (!letter_replay_properties(out, arena, &replayed)) replayed = out->properties;
+    if (!letter_replay_properties(out, (struct text){0}, arena, &replayed))
+        replayed = out->properties;
     struct uuid digest = message_digest((struct text){(const char *)replayed.data, replayed.size},
                                         out->routing_key, out->body);
     uuid_format_hex(&digest, hex);
@@ -195,7 +196,13 @@ static bool keep_own_headers(struct bytes *table, struct arena *arena)
     return true;
 }
 
-bool letter_replay_properties(const struct letter *letter, struct arena *arena, struct bytes *out)
+static struct bytes bytes_of(struct text text)
+{
+    return (struct bytes){(const uint8_t *)text.bytes, text.length};
+}
+
+bool letter_replay_properties(const struct letter *letter, struct text user_id, struct arena *arena,
+                              struct bytes *out)
 {
     struct parts parts;
 
@@ -204,8 +211,9 @@ bool letter_replay_properties(const struct letter *letter, struct arena *arena, 
     parts.part[PROPERTY_USER_ID] = (struct bytes){0};
     if (parts.part[PROPERTY_APP_ID].size == 0 && letter->caller.length > 0 &&
         letter->caller.length <= SHORT_TEXT_MAX)
-        parts.part[PROPERTY_APP_ID] =
-            (struct bytes){(const uint8_t *)letter->caller.bytes, letter->caller.length};
+        parts.part[PROPERTY_APP_ID] = bytes_of(letter->caller);
+    if (parts.part[PROPERTY_APP_ID].size > 0 && user_id.length > 0)
+        parts.part[PROPERTY_USER_ID] = bytes_of(user_id);
     if (parts.part[PROPERTY_HEADERS].size > 0 &&
         !keep_own_headers(&parts.part[PROPERTY_HEADERS], arena))
         return false;

@@ -45,10 +45,11 @@ void letter_read(struct codec *codec, struct text routing_key, struct bytes prop
 /* The properties that a replay publishes: those it had as a command. Left out are x-death,
  * x-first-death-*, x-last-death-*, x-delivery-count, CC and BCC (the broker would send copies), and
  * x-ledger-* but for x-ledger-first-death and x-ledger-attempts, which a second death carries on.
- * Its user_id cannot be had back (the broker refuses a foreign one), but the namespace of its key
- * must stay: without an app_id, the user_id it had becomes its app_id. Its expiration stays left
- * out. False when the arena is full or the properties are unreadable. */
-MUST_CHECK bool letter_replay_properties(const struct letter *letter, struct arena *arena,
-                                         struct bytes *out);
+ * Its user_id cannot be had back (the broker refuses a foreign one); the one given here, which may
+ * be empty, is that of who replays it. The namespace of its key must stay: without an app_id, the
+ * user_id it had becomes its app_id, and one that had neither gets no user_id. Its expiration stays
+ * left out. False when the arena is full or the properties are unreadable. */
+MUST_CHECK bool letter_replay_properties(const struct letter *letter, struct text user_id,
+                                         struct arena *arena, struct bytes *out);
 
 #endif

@@ -28,6 +28,8 @@ static const struct setting SETTINGS[] = {
      0, 0, NULL, false, "role taken on after login; empty keeps the login's"},
     {"LEDGER_PREFIX", SETTING_TEXT, tool.prefix, sizeof tool.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
+    {"LEDGER_USER_ID", SETTING_TEXT, tool.user_id, sizeof tool.user_id, "",
+     0, 0, NULL, false, "user_id of what is replayed, the login's name; the policy goes by it"},
 };
 
 static const struct verb {

@@ -32,8 +32,8 @@ static bool posting_make(struct act *act, const struct letter *letter, struct po
                                         .routing_key = letter->routing_key,
                                         .body = letter->body,
                                         .mandatory = letter->parsed.message_id.length > 0}};
-    if (problem == NULL &&
-        !letter_replay_properties(letter, &act->scratch, &out->message.properties))
+    if (problem == NULL && !letter_replay_properties(letter, text_of(act->tool->user_id),
+                                                     &act->scratch, &out->message.properties))
         problem = "its properties cannot be read";
     out->skipped = problem != NULL;
     if (out->skipped) (void)complain(EXIT_DONE, "skipped %s: %s", letter->id, problem);

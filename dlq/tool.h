@@ -24,7 +24,7 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 enum { LETTER_BODY_MAX = 16 << 20, PAGE_LETTERS = 500, TOOL_ARENA_SIZE = 96 << 20 };
 
 struct tool {
-    char amqp_url[512], database_url[512], database_role[64], prefix[33];
+    char amqp_url[512], database_url[512], database_role[64], prefix[33], user_id[256];
     struct names names;
     enum output output;
     struct filter filter;

@@ -36,13 +36,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check(letter.attempts >= 1);
     fuzz_check(strlen(letter.id) > 0);
     if (!properties_parse(raw, &parsed)) return 0; /* no broker lets such in */
-    fuzz_check(letter_replay_properties(&letter, &fuzz_arena, &out));
+    fuzz_check(letter_replay_properties(&letter, (struct text){0}, &fuzz_arena, &out));
     fuzz_check(properties_parse(out, &parsed));
     fuzz_check(parsed.user_id.length == 0);
     fuzz_check(parsed.expiration.length == 0);
     fuzz_check(text_equal(parsed.message_id, letter.parsed.message_id));
     letter_read(fuzz_codec, route, out, body, &fuzz_arena, &next);
-    fuzz_check(letter_replay_properties(&next, &fuzz_arena, &again));
+    fuzz_check(letter_replay_properties(&next, (struct text){0}, &fuzz_arena, &again));
     fuzz_check(fuzz_bytes_equal(out, again));
     check_line(&letter);
     return 0;

@@ -255,7 +255,7 @@ static void a_replay_is_rid_of_its_deaths(void **state)
         struct properties_out out = {.headers = headers, .headers_count = 1};
         assert_true(properties_write(&out, &arena, &properties));
         letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
-        assert_true(letter_replay_properties(&letter, &arena, &properties));
+        assert_true(letter_replay_properties(&letter, (struct text){0}, &arena, &properties));
         assert_true(parts_take(properties, &parts));
         if ((parts.part[PROPERTY_HEADERS].size > 0) != rows[i].kept) fail_msg("%s", rows[i].name);
     }
@@ -272,12 +272,33 @@ static void a_replay_has_no_user_id_and_never_expires(void **state)
     assert_text(parsed.user_id, "shop");
     assert_text(parsed.expiration, "60000");
     letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
-    assert_true(letter_replay_properties(&letter, &arena, &properties));
+    assert_true(letter_replay_properties(&letter, (struct text){0}, &arena, &properties));
     assert_true(properties_parse(properties, &parsed));
     assert_int_equal(parsed.user_id.length, 0);
     assert_int_equal(parsed.expiration.length, 0);
     assert_text(parsed.app_id, "shop");
     assert_text(parsed.message_id, "key-1");
+}
+
+/* The namespace of its key must not become who replays it. */
+static void a_replay_may_be_somebodys(void **state)
+{
+    struct properties_out anonymous = {.message_id = TEXT_LITERAL("key-1")};
+    struct letter letter = sample("application/json", bytes_of(TRANSFER));
+    struct properties replayed;
+    struct bytes properties;
+
+    (void)state;
+    assert_true(letter_replay_properties(&letter, TEXT_LITERAL("operator"), &arena, &properties));
+    assert_true(properties_parse(properties, &replayed));
+    assert_text(replayed.user_id, "operator");
+    assert_text(replayed.app_id, "shop");
+    assert_true(properties_write(&anonymous, &arena, &properties));
+    letter_read(codec, TEXT_LITERAL("bob"), properties, bytes_of("body"), &arena, &letter);
+    assert_true(letter_replay_properties(&letter, TEXT_LITERAL("operator"), &arena, &properties));
+    assert_true(properties_parse(properties, &replayed));
+    assert_int_equal(replayed.user_id.length, 0);
+    assert_int_equal(replayed.app_id.length, 0);
 }
 
 static void a_replay_sends_no_copies(void **state)
@@ -292,7 +313,7 @@ static void a_replay_sends_no_copies(void **state)
     (void)state;
     assert_true(properties_write(&out, &arena, &properties));
     letter_read(codec, TEXT_LITERAL("alice"), properties, bytes_of("body"), &arena, &letter);
-    assert_true(letter_replay_properties(&letter, &arena, &properties));
+    assert_true(letter_replay_properties(&letter, (struct text){0}, &arena, &properties));
     assert_true(parts_take(properties, &parts));
     assert_true(entry_take(&parts.part[PROPERTY_HEADERS], &entry));
     assert_text(entry.name, "cc");
@@ -309,7 +330,7 @@ static void a_replay_publishes_what_it_was(void **state)
     struct entry entry;
 
     (void)state;
-    assert_true(letter_replay_properties(&letter, &arena, &properties));
+    assert_true(letter_replay_properties(&letter, (struct text){0}, &arena, &properties));
     assert_true(properties_parse(properties, &replayed));
     assert_text(replayed.message_id, "key-1");
     assert_text(replayed.correlation_id, "c-1");
@@ -676,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_replay_publishes_what_it_was),
         cmocka_unit_test(a_replay_is_rid_of_its_deaths),
         cmocka_unit_test(a_replay_has_no_user_id_and_never_expires),
+        cmocka_unit_test(a_replay_may_be_somebodys),
         cmocka_unit_test(a_replay_sends_no_copies),
         cmocka_unit_test(a_filter_wants_all_of_its_parts),
         cmocka_unit_test(ages_are_read_exactly),
