@@ -40,8 +40,9 @@ struct account {
  * that succeeds (or, of executions, that is decided). */
 struct target {
     struct uuid id;
-    bool exists;    /* it was applied, or scheduled; what it is never changes */
-    bool scheduled; /* so it has a type, and no accounts or amount */
+    bool exists;         /* it was applied, or scheduled; what it is never changes */
+    bool scheduled;      /* so it has a type, and no accounts or amount */
+    struct text user_id; /* of who scheduled it; empty: he gave none */
     enum command_type type;
     struct text debit, credit; /* account ids; empty: none, or an asset's world */
     int64_t amount;

@@ -21,10 +21,30 @@ static struct text payer_of(const struct batch *batch, const struct command *com
     return gives_back ? target->credit : target->debit;
 }
 
+/* Nobody is known by having given no name. */
+static bool is_same(struct text scheduler, struct text caller)
+{
+    return scheduler.length > 0 && text_equal(scheduler, caller);
+}
+
+/* Whether it cancels, or looks at, what its caller scheduled. */
+static bool is_his(const struct batch *batch, const struct work *work)
+{
+    const struct request *request = work->request;
+
+    if (request->command.type == COMMAND_GET_TRANSACTION)
+        return work->transaction != NULL && is_same(work->transaction->user_id, request->user_id);
+    if (request->command.type != COMMAND_CANCEL) return false;
+    const struct target *target = ledger_target(batch, &request->command.transaction);
+    assert(target != NULL); /* by ledger_collect_targets */
+    return is_same(target->user_id, request->user_id);
+}
+
 struct wish permission_wish(const struct batch *batch, const struct work *work)
 {
     const struct command *command = &work->request->command;
-    struct wish wish = {.caller = work->request->user_id, .type = command->type};
+    struct wish wish = {
+        .caller = work->request->user_id, .type = command->type, .is_his = is_his(batch, work)};
     const struct transaction_view *view = work->transaction;
 
     if (command->account.length > 0)

@@ -4,7 +4,8 @@
  *
  * A command is about the account that pays: the one it names, `from`, the one of its hold, of a
  * reversal the one that gives back. Where an asset's world pays, it is about the one that receives.
- * The other side needs no permission: to receive is no harm.
+ * The other side needs no permission: to receive is no harm. What was scheduled has no account yet;
+ * who scheduled it may cancel it and look at it by any rule that has that command.
  */
 #ifndef LEDGER_PERMISSION_H
 #define LEDGER_PERMISSION_H

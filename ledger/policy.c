@@ -24,7 +24,7 @@ static bool matches(const struct rule *rule, const struct wish *wish)
     bool is_any = rule->is_prefix && rule->account.length == 0 && rule->asset.length == 0;
 
     if ((rule->commands >> wish->type & 1) == 0) return false;
-    if (wish->type == COMMAND_BATCH) return true;
+    if (wish->type == COMMAND_BATCH || wish->is_his) return true;
     if (accounts[0].length == 0 && accounts[1].length == 0) return is_any;
     if (rule->asset.length > 0 && wish->asset.length > 0 && !text_equal(rule->asset, wish->asset))
         return false;

@@ -42,7 +42,8 @@ struct wish {
     enum command_type type;
     struct text accounts[2]; /* that it is about: either will do; both empty: it names none */
     struct text asset;       /* empty: not known, or none */
-    int64_t amount;          /* that it takes; 0: none */
+    bool is_his;    /* it is about what the caller scheduled: a rule's account matters not */
+    int64_t amount; /* that it takes; 0: none */
 };
 
 /* Whether a rule may apply, whatever the amount. A batch has no account: a rule's matters not. */

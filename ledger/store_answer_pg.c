@@ -218,6 +218,7 @@ enum transaction_column {
     TRANSACTION_FLOOR,
     TRANSACTION_SCHEDULED,
     TRANSACTION_DUE_AT,
+    TRANSACTION_PROPERTIES,
     TRANSACTION_ENDED,
     TRANSACTION_ENDED_COMMAND,
     TRANSACTION_ENDED_RESULT,
@@ -264,15 +265,18 @@ static void fill_links(const PGresult *rows, int row, struct transaction_view *v
         view->floor = cell_int64(rows, row, TRANSACTION_FLOOR);
 }
 
-/* Of a command that was scheduled: when it is due, and what ended it. */
-static bool fill_schedule(const PGresult *rows, int row, struct transaction_view *view,
-                          struct err *err)
+/* Of a command that was scheduled: when it is due, whose it is, and what ended it. */
+static bool fill_schedule(const struct store_load *load, const PGresult *rows, int row,
+                          struct transaction_view *view, struct err *err)
 {
     view->ended_result = RESULT_APPLIED;
     if (!cell_is_null(rows, row, TRANSACTION_SCHEDULED))
         view->scheduled = cell_uuid(rows, row, TRANSACTION_SCHEDULED);
     if (cell_is_null(rows, row, TRANSACTION_DUE_AT)) return true;
     view->scheduled_us = cell_time_us(rows, row, TRANSACTION_DUE_AT);
+    if (!store_keep_scheduler(load, cell_bytes(rows, row, TRANSACTION_PROPERTIES), &view->user_id,
+                              err))
+        return false;
     if (cell_is_null(rows, row, TRANSACTION_ENDED)) return true;
     view->ended = cell_uuid(rows, row, TRANSACTION_ENDED);
     view->cancelled =
@@ -296,7 +300,7 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
                                       .created_us = cell_time_us(rows, row, TRANSACTION_CREATED_AT),
                                       .trace_id = cell_uuid(rows, row, TRANSACTION_TRACE_ID)};
         fill_links(rows, row, view);
-        if (!fill_schedule(rows, row, view, err)) return false;
+        if (!fill_schedule(load, rows, row, view, err)) return false;
         if (!cell_is_null(rows, row, TRANSACTION_AMOUNT))
             view->amount = cell_int64(rows, row, TRANSACTION_AMOUNT);
         if (!command_type_of_number(command, &view->type))
@@ -313,13 +317,15 @@ const struct store_part store_part_transactions = {
      "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
      "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
      "       refers, settler.id, hold.remaining, hold.expires_at, floor,"
-     "       journal.scheduled, pending.due_at, ender.id, ender.command, ender.result"
+     "       journal.scheduled, pending.due_at, pending.properties, ender.id, ender.command, "
+     "ender.result"
      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
      " CROSS JOIN LATERAL"
      "       (SELECT * FROM journal WHERE id = wanted.id"
      "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
      "    AS journal" JOIN_SIDES JOIN_SETTLED "  LEFT JOIN LATERAL"
-     "       (SELECT due_at FROM scheduled WHERE id = wanted.id OFFSET 0) AS pending ON true"
+     "       (SELECT due_at, properties FROM scheduled WHERE id = wanted.id OFFSET 0) AS pending "
+     "ON true"
      "  LEFT JOIN LATERAL"
      "       (SELECT id, command, result FROM journal WHERE scheduled = wanted.id OFFSET 0)"
      "    AS ender ON true"},

@@ -60,6 +60,9 @@ extern const struct statement store_update_usages;
 
 /* What a number in the journal stands for. */
 MUST_CHECK bool store_parse_command(int16_t number, enum command_type *out, struct err *err);
+/* The user_id in the properties that are kept of a scheduled command. */
+MUST_CHECK bool store_keep_scheduler(const struct store_load *load, struct bytes properties,
+                                     struct text *out, struct err *err);
 
 /* The account of a number, from its youngest row on: see store_load_pg.c. */
 #define ACCOUNT_NUMBERED(column)                                                                   \

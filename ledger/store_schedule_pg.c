@@ -8,6 +8,16 @@
  */
 #include "ledger/store_internal_pg.h"
 
+bool store_keep_scheduler(const struct store_load *load, struct bytes properties, struct text *out,
+                          struct err *err)
+{
+    struct properties parsed;
+
+    if (!properties_parse(properties, &parsed))
+        return err_set(err, ERR_FATAL, "could not read who scheduled a command");
+    return store_keep_text(load, parsed.user_id, out) || store_too_large(err);
+}
+
 /* $1 the places of the targets, $2 their ids. */
 static bool ask_scheduled(const struct store_load *load, struct store_question *question,
                           struct err *err)

@@ -43,15 +43,20 @@ enum resolve_column {
     RESOLVE_AMOUNT,
     RESOLVE_DEBIT,
     RESOLVE_CREDIT,
+    RESOLVE_PROPERTIES, /* of what was scheduled */
 };
 
 static const struct statement resolve = {
-    "store_resolve", "SELECT wanted.at, command, result, amount, debited.id, credited.id"
+    "store_resolve", "SELECT wanted.at, command, result, amount, debited.id, credited.id,"
+                     "       pending.properties"
                      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
                      " CROSS JOIN LATERAL"
                      "       (SELECT * FROM journal WHERE id = wanted.id"
                      "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
-                     "    AS journal" JOIN_SIDES};
+                     "    AS journal" JOIN_SIDES "  LEFT JOIN LATERAL"
+                     "       (SELECT properties FROM scheduled"
+                     "         WHERE id = wanted.id AND result IS NOT NULL OFFSET 0) AS pending"
+                     "    ON true"};
 
 /* An asset's world is found by its number; nothing is to be locked. */
 static bool keep_id(const struct store_load *load, struct text id, struct text *out)
@@ -76,6 +81,10 @@ static bool fill_resolved(const struct store_load *load, const PGresult *rows, s
         if (!keep_id(load, cell_text(rows, row, RESOLVE_DEBIT), &target->debit) ||
             !keep_id(load, cell_text(rows, row, RESOLVE_CREDIT), &target->credit))
             return store_too_large(err);
+        if (target->scheduled &&
+            !store_keep_scheduler(load, cell_bytes(rows, row, RESOLVE_PROPERTIES), &target->user_id,
+                                  err))
+            return false;
     }
     return true;
 }

@@ -55,6 +55,7 @@ struct transaction_view {
     /* Of a scheduled command: for when (of any other 0), and what ended it (zero: it is pending).
      */
     int64_t scheduled_us;
+    struct text user_id; /* of who scheduled it; not told, for the policy alone */
     struct uuid ended;
     bool cancelled;
     enum result ended_result; /* of its execution */

@@ -937,6 +937,7 @@ static void show_schedule(const struct model *model, uint32_t number, struct tra
     struct model_fate fate = model_fate(model, number);
 
     view->scheduled_us = model->transactions[number].due_us;
+    view->user_id = model->messages[number]->user_id;
     if (!fate.ended) return;
     view->ended = model_id((uint32_t)fate.ender);
     view->cancelled = fate.by == COMMAND_CANCEL;

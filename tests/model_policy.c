@@ -12,6 +12,7 @@
 struct need {
     struct text accounts[2]; /* either will do; both empty: it names none */
     struct text asset;       /* empty: not known */
+    bool is_his;             /* what he scheduled himself, to be cancelled or looked at */
 };
 
 static bool is_world(struct text id)
@@ -37,9 +38,22 @@ static struct text payer_of(const struct model *model, const struct command *com
     return is_world(second) ? (struct text){0} : second;
 }
 
-static struct need need_of(const struct model *model, const struct command *command)
+/* Who scheduled a command may cancel it and look at it. */
+static bool scheduled_it(const struct model *model, const struct message *message)
 {
-    struct need need = {.accounts[0] = command->account};
+    const struct command *command = &message->command;
+    int number = model_number_of(model, &command->transaction);
+
+    if (command->type != COMMAND_CANCEL && command->type != COMMAND_GET_TRANSACTION) return false;
+    if (number < 0 || !model->transactions[number].scheduled) return false;
+    return message->user_id.length > 0 &&
+           text_equal(model->messages[number]->user_id, message->user_id);
+}
+
+static struct need need_of(const struct model *model, const struct message *message)
+{
+    const struct command *command = &message->command;
+    struct need need = {.accounts[0] = command->account, .is_his = scheduled_it(model, message)};
     const struct model_account *account;
 
     if (command->type == COMMAND_TRANSFER) need.accounts[0] = command->from;
@@ -84,7 +98,7 @@ static bool allows(const struct model *model, uint32_t i, const struct message *
 
     if (!is_any(rule->caller) && !text_equal(rule->caller, message->user_id)) return false;
     if ((model->commands_of[i] >> message->command.type & 1) == 0) return false;
-    if (message->command.type == COMMAND_BATCH) return true;
+    if (message->command.type == COMMAND_BATCH || need->is_his) return true;
     if (names_none) return is_any(rule->account) && rule->asset.length == 0;
     if (rule->asset.length > 0 && need->asset.length > 0 && !text_equal(rule->asset, need->asset))
         return false;
@@ -99,7 +113,7 @@ static bool is_free(const struct model *model, const struct message *message)
 bool model_may(const struct model *model, const struct message *message)
 {
     if (is_free(model, message)) return true;
-    struct need need = need_of(model, &message->command);
+    struct need need = need_of(model, message);
 
     for (uint32_t i = 0; i < model->rules_count; i++)
         if (allows(model, i, message, &need)) return true;
@@ -138,7 +152,7 @@ static int64_t used_of(const struct model *model, int64_t rule, struct text call
 static const struct model_rule *granting(const struct model *model, const struct message *message,
                                          int64_t amount)
 {
-    struct need need = need_of(model, &message->command);
+    struct need need = need_of(model, message);
     const struct model_rule *limited = NULL;
 
     for (int own = 0; own < 2; own++) {

@@ -130,6 +130,25 @@ policy remove 4 >/dev/null
 until_true 20 "its refusal" eval '[[ $(state "$gone") == refused ]]'
 [[ $(sql "SELECT string_agg(result, ' ') FROM journal WHERE scheduled IS NOT NULL AND result IS NOT NULL") == "forbidden forbidden" ]] || fail "refused for another reason"
 
+echo "who scheduled it takes it back"
+mine=$(as guest withdraw ada 1 --key mine --not-before "$(at 3600)")
+expect "$mine" status scheduled
+expect "$(ctl cancel "$(field transaction "$mine")" --key not-mine)" status rejected error forbidden
+expect "$(as guest cancel "$(field transaction "$mine")" --key no-rule)" status rejected error forbidden
+policy allow guest cancel ada >/dev/null
+settle
+expect "$(as guest cancel "$(field transaction "$mine")" --key taken-back)" status applied
+[[ $(state "$mine") == cancelled ]] || fail "it is $(state "$mine")"
+
+echo "a dead letter goes by who replays it"
+sql "ALTER TABLE journal ADD CONSTRAINT poison CHECK (key NOT LIKE 'dead-%')"
+expect "$(as guest withdraw ada 1 --key dead-1)" status failed error internal
+until_true 20 "its dead letter" eval '[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 ]]'
+sql "ALTER TABLE journal DROP CONSTRAINT poison"
+LEDGER_USER_ID=guest "$bin/ledger-dlq" replay --all --reason 'the constraint is gone' >/dev/null
+until_true 20 "its outcome" eval '[[ $(sql "SELECT coalesce(result, '\''applied'\'') FROM journal WHERE key = '\''dead-1'\''") == applied ]]'
+expect "$(as guest withdraw ada 1 --key dead-1)" status applied replayed true
+
 echo "off again"
 policy disable >/dev/null
 settle

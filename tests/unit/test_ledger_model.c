@@ -385,8 +385,10 @@ static void save_work(const struct work *work, const struct message *message)
 
     if (work->origin != ORIGIN_DECIDED || !ledger_is_kept(work)) return;
     if (outcome->result == RESULT_SCHEDULED)
-        transactions[message->number] =
-            (struct target){.exists = true, .scheduled = true, .type = message->command.type};
+        transactions[message->number] = (struct target){.exists = true,
+                                                        .scheduled = true,
+                                                        .type = message->command.type,
+                                                        .user_id = message->user_id};
     bool is_refused = outcome->result != RESULT_APPLIED && outcome->result != RESULT_SCHEDULED;
     if (is_refused && message->at_us != 0 && !message->is_leg) return; /* as import/ does it */
     journal[message->key].known = true;

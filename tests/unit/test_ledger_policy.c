@@ -31,7 +31,7 @@ static const struct account OPEN[] = {
     ACCOUNT("world:EUR", 902, IN_EUR, .kind = ACCOUNT_SYSTEM),
 };
 
-enum { NONE, HELD, OTHERS_HELD, PAID_OUT, PAID_IN, CASHED, CASHED_BY_OTHER, A_BATCH, PENDING, TARGETS };
+enum { NONE, HELD, OTHERS_HELD, PAID_OUT, PAID_IN, CASHED, CASHED_BY_OTHER, A_BATCH, PENDING, OF_SHOP, TARGETS };
 static const struct target KNOWN[TARGETS] = {
     [HELD]        = {.exists = true, .type = COMMAND_HOLD, .debit = T("s2"), .amount = 200, .remaining = 200},
     [OTHERS_HELD] = {.exists = true, .type = COMMAND_HOLD, .debit = T("other"), .amount = 100, .remaining = 100},
@@ -41,14 +41,16 @@ static const struct target KNOWN[TARGETS] = {
     [CASHED_BY_OTHER] = {.exists = true, .type = COMMAND_WITHDRAW, .debit = T("other"), .amount = 10},
     [A_BATCH]     = {.exists = true, .type = COMMAND_BATCH},
     [PENDING]     = {.exists = true, .scheduled = true, .type = COMMAND_WITHDRAW},
+    [OF_SHOP]     = {.exists = true, .scheduled = true, .type = COMMAND_WITHDRAW, .user_id = T("shop")},
 };
 
 static const struct rule RULES[] = {
+    {.id = 4, .commands = 1 << COMMAND_CANCEL, .account = T("s"), .is_prefix = true, .max_amount = NO_LIMIT, .daily_limit = NO_LIMIT},
     {.id = 1, .caller = T("all"), .commands = UINT64_MAX, .is_prefix = true, .max_amount = NO_LIMIT, .daily_limit = NO_LIMIT},
     {.id = 2, .caller = T("shop"), .commands = UINT64_MAX, .account = T("s"), .is_prefix = true, .asset = T("EUR"), .max_amount = 100, .daily_limit = NO_LIMIT},
     {.id = 3, .caller = T("spender"), .commands = UINT64_MAX, .account = T("s"), .is_prefix = true, .asset = T("EUR"), .max_amount = NO_LIMIT, .daily_limit = 150},
 };
-static const struct policy POLICY = {RULES, 3, true};
+static const struct policy POLICY = {RULES, sizeof RULES / sizeof *RULES, true};
 
 #define UNITS(n) .amount = {.value = (n)}, .has_amount = true
 #define MILLS(n) .amount = {.value = (n), .digits = 3, .is_decimal = true}, .has_amount = true
@@ -112,6 +114,10 @@ static const struct row {
 
     {"what is scheduled has no account yet", "shop", PENDING, {.type = COMMAND_CANCEL}, RESULT_FORBIDDEN},
     {"so who may all may cancel", "all", PENDING, {.type = COMMAND_CANCEL}, RESULT_APPLIED},
+    {"and who scheduled it",      "shop", OF_SHOP, {.type = COMMAND_CANCEL}, RESULT_APPLIED},
+    {"not another",               "spender", OF_SHOP, {.type = COMMAND_CANCEL}, RESULT_FORBIDDEN},
+    {"who gave no name is nobody", "", PENDING, {.type = COMMAND_CANCEL}, RESULT_FORBIDDEN},
+    {"to cancel it alone",        "shop", OF_SHOP, {.type = COMMAND_REVERSE}, RESULT_FORBIDDEN},
     {"later is no way around",    "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("other"), UNITS(1), .conditions = {.not_before_us = NOW + 1}}, RESULT_FORBIDDEN},
     {"the amount is for later",   "shop", NONE, {.type = COMMAND_WITHDRAW, .account = T("s1"), UNITS(101), .conditions = {.not_before_us = NOW + 1}}, RESULT_SCHEDULED},
     {"a balance",                 "shop", NONE, {.type = COMMAND_GET_BALANCE, .account = T("s1")}, RESULT_APPLIED},
@@ -239,6 +245,28 @@ static void a_transaction_is_everyones_whose_account_it_touched(void **state)
         struct work work = {.request = &request, .transaction = &views[i]};
         (void)run(&work, 1, &POLICY, 0);
         assert_int_equal(work.reply.result, i < 3 ? RESULT_APPLIED : RESULT_FORBIDDEN);
+    }
+}
+
+/* What was scheduled is his who scheduled it, if he may look at anything at all. */
+static void who_scheduled_it_may_look_at_it(void **state)
+{
+    static const struct {
+        const char *caller, *scheduler;
+        enum result want;
+    } rows[] = {{"shop", "shop", RESULT_APPLIED},       {"spender", "shop", RESULT_FORBIDDEN},
+                {"shop", "", RESULT_FORBIDDEN},         {"", "", RESULT_FORBIDDEN},
+                {"nobody", "nobody", RESULT_FORBIDDEN}, {"all", "shop", RESULT_APPLIED}};
+    static const struct command look = {.type = COMMAND_GET_TRANSACTION};
+
+    (void)state;
+    for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct transaction_view view = {.scheduled_us = NOW + 1,
+                                        .user_id = text_of(rows[i].scheduler)};
+        struct request request = request_of(rows[i].caller, &look, 1);
+        struct work work = {.request = &request, .transaction = &view};
+        (void)run(&work, 1, &POLICY, 0);
+        assert_int_equal(work.reply.result, rows[i].want);
     }
 }
 
@@ -464,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forbidden_has_its_place),
         cmocka_unit_test(a_transaction_is_everyones_whose_account_it_touched),
+        cmocka_unit_test(who_scheduled_it_may_look_at_it),
         cmocka_unit_test(what_is_applied_counts_once),
         cmocka_unit_test(what_is_refused_counts_nothing),
         cmocka_unit_test(each_limit_that_may_count_is_collected_once),
