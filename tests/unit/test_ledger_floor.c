@@ -2,9 +2,7 @@
  * test_ledger_floor.c - how far below zero an account may go, by tables: who is refused and in
  * which order, what each command leaves behind, and that nothing overflows however low a floor is.
  */
-#include "ledger/ledger.h"
-#include "protocol/fingerprint.h"
-#include "tests/test.h"
+#include "tests/core.h"
 
 static const struct asset EUR = {.code = TEXT_CONSTANT("EUR"), .world = 902, .scale = 2};
 
@@ -24,10 +22,11 @@ static const struct account OPEN[] = {
     ACCOUNT("world:EUR", 902, .kind = ACCOUNT_SYSTEM),
 };
 
-static const struct target HOLD = {.id = {{1}}, .exists = true, .type = COMMAND_HOLD, .debit = TEXT_CONSTANT("low"),
-                                   .amount = 10, .remaining = 10};
-static const struct target PAID = {.id = {{2}}, .exists = true, .type = COMMAND_TRANSFER, .debit = TEXT_CONSTANT("a"),
-                                   .credit = TEXT_CONSTANT("low"), .amount = 11};
+enum { NONE, HELD, PAID, TARGETS };
+static const struct target KNOWN[TARGETS] = {
+    [HELD] = {.exists = true, .type = COMMAND_HOLD, .debit = TEXT_CONSTANT("low"), .amount = 10, .remaining = 10},
+    [PAID] = {.exists = true, .type = COMMAND_TRANSFER, .debit = TEXT_CONSTANT("a"), .credit = TEXT_CONSTANT("low"), .amount = 11},
+};
 
 #define T(literal) TEXT_CONSTANT(literal)
 #define UNITS(n) .amount = {.value = (n)}, .has_amount = true
@@ -37,6 +36,7 @@ static const struct target PAID = {.id = {{2}}, .exists = true, .type = COMMAND_
 #define FLOOR(name, ...) {.type = COMMAND_SET_FLOOR, .account = T(name), __VA_ARGS__}
 #define TAKE(name, n) {.type = COMMAND_WITHDRAW, .account = T(name), UNITS(n)}
 #define ADD(name, n) {.type = COMMAND_DEPOSIT, .account = T(name), UNITS(n)}
+#define OF(target) .transaction = {{(target), 1}} /* core_target_id */
 #define RESERVE(name, n) {.type = COMMAND_HOLD, .account = T(name), UNITS(n)}
 static const struct row {
     const char *why;
@@ -77,52 +77,14 @@ static const struct row {
     {"up from there",             ADD("bottom", INT64_MAX), RESULT_APPLIED, 4, 5, INT64_MIN},
     {"not empty below zero",      {.type = COMMAND_CLOSE_ACCOUNT, .account = T("low")}, RESULT_ACCOUNT_NOT_EMPTY, -40, 10, -60},
     {"at zero, with a floor",     {.type = COMMAND_CLOSE_ACCOUNT, .account = T("deep")}, RESULT_APPLIED, 0, 0, INT64_MIN},
-    {"what is held may be taken", {.type = COMMAND_CAPTURE, .transaction = {{1}}}, RESULT_APPLIED, -50, 0, -60},
-    {"and given back",            {.type = COMMAND_RELEASE, .transaction = {{1}}}, RESULT_APPLIED, -40, 0, -60},
-    {"reversed to the floor",     {.type = COMMAND_REVERSE, .transaction = {{2}}, UNITS(10)}, RESULT_APPLIED, -50, 10, -60},
-    {"and no further",            {.type = COMMAND_REVERSE, .transaction = {{2}}}, RESULT_INSUFFICIENT_FUNDS, -40, 10, -60},
+    {"what is held may be taken", {.type = COMMAND_CAPTURE, OF(HELD)}, RESULT_APPLIED, -50, 0, -60},
+    {"and given back",            {.type = COMMAND_RELEASE, OF(HELD)}, RESULT_APPLIED, -40, 0, -60},
+    {"reversed to the floor",     {.type = COMMAND_REVERSE, OF(PAID), UNITS(10)}, RESULT_APPLIED, -50, 10, -60},
+    {"and no further",            {.type = COMMAND_REVERSE, OF(PAID)}, RESULT_INSUFFICIENT_FUNDS, -40, 10, -60},
 };
 /* clang-format on */
 
-static void fill(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->accounts_count; i++)
-        for (uint32_t o = 0; o < sizeof OPEN / sizeof *OPEN; o++)
-            if (text_equal(OPEN[o].id, batch->accounts[i].id)) batch->accounts[i] = OPEN[o];
-}
-
-static void fill_targets(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->targets_count; i++)
-        batch->targets[i] = batch->targets[i].id.bytes[0] == 1 ? HOLD : PAID;
-}
-
-static struct batch run(struct work *works, uint32_t count)
-{
-    struct batch batch = {.arena = &arena, .works = works, .works_count = count};
-    struct err err = {0};
-
-    arena_reset(&arena);
-    assert_true(ledger_collect_targets(&batch, &err));
-    fill_targets(&batch);
-    assert_true(ledger_collect(&batch, &err));
-    fill(&batch);
-    batch.assets = &EUR;
-    batch.assets_count = 1;
-    batch.now_us = 1;
-    assert_true(ledger_apply(&batch, &err));
-    return batch;
-}
-
-static struct request request_of(const struct command *command, uint8_t key)
-{
-    struct request request = {
-        .fault = RESULT_APPLIED, .has_type = true, .has_key = true, .command = *command};
-
-    request.key_digest.bytes[0] = key;
-    request.fingerprint = command_fingerprint(&request.command);
-    return request;
-}
+static const struct core CORE = {OPEN, sizeof OPEN / sizeof *OPEN, KNOWN, TARGETS, &EUR, 1, 1};
 
 /* Whose figures a row tells. */
 static const struct account *subject(const struct batch *batch, const struct command *command)
@@ -137,9 +99,9 @@ static void each_row(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
         const struct row *row = &ROWS[i];
-        struct request request = request_of(&row->command, 1);
+        struct request request = core_request(&row->command, 1);
         struct work work = {.request = &request};
-        struct batch batch = run(&work, 1);
+        struct batch batch = core_run(&CORE, &arena, &work, 1, NULL, 0);
         const struct account *account = subject(&batch, &row->command);
         if (work.outcome.result != row->want)
             fail_msg("row %zu, %s: '%s', wanted '%s'", i, row->why,
@@ -182,10 +144,10 @@ static void a_floor_counts_from_its_place_on(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < COUNT; i++) {
-        requests[i] = request_of(&commands[i], (uint8_t)i);
+        requests[i] = core_request(&commands[i], (uint8_t)i);
         works[i] = (struct work){.request = &requests[i]};
     }
-    struct batch batch = run(works, COUNT);
+    struct batch batch = core_run(&CORE, &arena, works, COUNT, NULL, 0);
     for (uint32_t i = 0; i < COUNT; i++) assert_int_equal(works[i].reply.result, want[i]);
     const struct account *account = ledger_account(&batch, text_of("a"));
     assert_int_equal(account->balance, 30);
@@ -201,8 +163,8 @@ static void a_dry_run_leaves_the_floor(void **state)
 
     (void)state;
     command.dry_run = true;
-    request = request_of(&command, 1);
-    struct batch batch = run(&work, 1);
+    request = core_request(&command, 1);
+    struct batch batch = core_run(&CORE, &arena, &work, 1, NULL, 0);
     assert_int_equal(work.reply.result, RESULT_APPLIED);
     assert_int_equal(ledger_account(&batch, text_of("a"))->floor, 0);
 }

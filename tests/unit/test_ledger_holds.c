@@ -3,9 +3,7 @@
  * row a condition, each breaking later rules too, so that precedence itself is tested; that a
  * refusal changes nothing; and what each command leaves behind when it is applied.
  */
-#include "ledger/ledger.h"
-#include "protocol/fingerprint.h"
-#include "tests/test.h"
+#include "tests/core.h"
 
 #include <string.h>
 
@@ -155,56 +153,20 @@ static const struct row {
 };
 /* clang-format on */
 
-static struct uuid target_id(uint32_t target)
-{
-    struct uuid id = {{(uint8_t)(200 + target)}};
-    return id;
-}
-
-static void fill(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->accounts_count; i++)
-        for (uint32_t o = 0; o < sizeof OPEN / sizeof *OPEN; o++)
-            if (text_equal(OPEN[o].id, batch->accounts[i].id)) batch->accounts[i] = OPEN[o];
-}
-
-static void fill_targets(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->targets_count; i++)
-        for (uint32_t t = 1; t < TARGETS; t++) {
-            struct uuid id = target_id(t);
-            if (uuid_compare(&batch->targets[i].id, &id) != 0) continue;
-            batch->targets[i] = KNOWN[t];
-            batch->targets[i].id = id;
-        }
-}
+static const struct core CORE = {OPEN,   sizeof OPEN / sizeof *OPEN,     KNOWN, TARGETS,
+                                 ASSETS, sizeof ASSETS / sizeof *ASSETS, NOW};
 
 static struct request request_of(const struct command *command, uint32_t target)
 {
-    struct request request = {
-        .fault = RESULT_APPLIED, .has_type = true, .has_key = true, .command = *command};
+    struct command about = *command;
 
-    request.command.transaction = target_id(target);
-    request.key_digest.bytes[0] = 1;
-    request.fingerprint = command_fingerprint(&request.command);
-    return request;
+    about.transaction = core_target_id(target);
+    return core_request(&about, 1);
 }
 
 static struct batch run(struct work *work)
 {
-    struct batch batch = {.arena = &arena, .works = work, .works_count = 1};
-    struct err err = {0};
-
-    arena_reset(&arena);
-    assert_true(ledger_collect_targets(&batch, &err));
-    fill_targets(&batch);
-    assert_true(ledger_collect(&batch, &err));
-    fill(&batch);
-    batch.assets = ASSETS;
-    batch.assets_count = 2;
-    batch.now_us = NOW;
-    assert_true(ledger_apply(&batch, &err));
-    return batch;
+    return core_run(&CORE, &arena, work, 1, NULL, 0);
 }
 
 static void check_unchanged(const struct row *row, const struct batch *batch)
@@ -212,7 +174,7 @@ static void check_unchanged(const struct row *row, const struct batch *batch)
     for (uint32_t i = 0; i < batch->accounts_count; i++) {
         struct account before = {.id = batch->accounts[i].id};
         struct batch one = {.accounts = &before, .accounts_count = 1};
-        fill(&one);
+        core_fill(&CORE, &one);
         assert_false(batch->accounts[i].changed);
         if (before.balance != batch->accounts[i].balance ||
             before.held != batch->accounts[i].held || before.seq != batch->accounts[i].seq ||
@@ -222,7 +184,7 @@ static void check_unchanged(const struct row *row, const struct batch *batch)
     for (uint32_t i = 0; i < batch->targets_count; i++) {
         struct target before = {.id = batch->targets[i].id};
         struct batch one = {.targets = &before, .targets_count = 1};
-        fill_targets(&one);
+        core_fill_targets(&CORE, &one);
         if (before.settled != batch->targets[i].settled || batch->targets[i].changed ||
             before.remaining != batch->targets[i].remaining)
             fail_msg("%s: the refusal changed its target", row->why);
@@ -303,7 +265,7 @@ static void what_is_applied_leaves_this_behind(void **state)
         assert_int_equal(work.outcome.amount, done->amount);
         assert_int_equal(work.outcome.settles, done->settles);
         if (done->target == NONE) continue;
-        struct uuid id = target_id(done->target);
+        struct uuid id = core_target_id(done->target);
         const struct target *target = ledger_target(&batch, &id);
         assert_ptr_equal(work.outcome.target, target);
         assert_int_equal(target->settled, done->settles);

@@ -3,9 +3,7 @@
  * needs, where "forbidden" stands among the refusals, and that limits count what is applied, once.
  */
 #include "ledger/ledger.h"
-#include "ledger/permission.h"
-#include "protocol/fingerprint.h"
-#include "tests/test.h"
+#include "tests/core.h"
 
 #include <string.h>
 
@@ -135,63 +133,20 @@ static const struct row {
 };
 /* clang-format on */
 
-static struct uuid target_id(uint32_t target)
-{
-    struct uuid id = {{(uint8_t)(200 + target)}};
-    return id;
-}
+static const struct core CORE = {OPEN, sizeof OPEN / sizeof *OPEN, KNOWN, TARGETS, ASSETS, 2, NOW};
 
-static void fill(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->accounts_count; i++) {
-        batch->accounts[i].number = 1000 + i; /* if it is opened */
-        for (uint32_t o = 0; o < sizeof OPEN / sizeof *OPEN; o++)
-            if (text_equal(OPEN[o].id, batch->accounts[i].id)) batch->accounts[i] = OPEN[o];
-    }
-}
-
-static void fill_targets(struct batch *batch)
-{
-    for (uint32_t i = 0; i < batch->targets_count; i++)
-        for (uint32_t t = 1; t < TARGETS; t++) {
-            struct uuid id = target_id(t);
-            if (uuid_compare(&batch->targets[i].id, &id) != 0) continue;
-            batch->targets[i] = KNOWN[t];
-            batch->targets[i].id = id;
-        }
-}
-
-/* As the store does it; used is what rule 3 has been used for. */
+/* used is what rule 3 has been used for. */
 static struct batch run(struct work *works, uint32_t count, const struct policy *policy,
                         int64_t used)
 {
-    struct batch batch = {.arena = &arena, .works = works, .works_count = count, .policy = policy};
-    struct err err = {0};
-
-    arena_reset(&arena);
-    assert_true(ledger_collect_targets(&batch, &err));
-    fill_targets(&batch);
-    assert_true(ledger_collect(&batch, &err));
-    assert_true(permission_collect(&batch, &err));
-    for (uint32_t i = 0; i < batch.usages_count; i++) batch.usages[i].used = used;
-    fill(&batch);
-    batch.assets = ASSETS;
-    batch.assets_count = 2;
-    batch.now_us = NOW;
-    assert_true(ledger_apply(&batch, &err));
-    return batch;
+    return core_run(&CORE, &arena, works, count, policy, used);
 }
 
 static struct request request_of(const char *caller, const struct command *command, uint8_t key)
 {
-    struct request request = {.fault = RESULT_APPLIED,
-                              .has_type = true,
-                              .has_key = command_changes(command->type),
-                              .user_id = text_of(caller),
-                              .command = *command};
+    struct request request = core_request(command, key);
 
-    request.key_digest.bytes[0] = key;
-    request.fingerprint = command_fingerprint(&request.command);
+    request.user_id = text_of(caller);
     return request;
 }
 
@@ -201,7 +156,7 @@ static struct work run_row(const struct row *row, const struct policy *policy, b
     struct work work = {.request = &request};
 
     request = request_of(row->caller, &row->command, 1);
-    request.command.transaction = target_id(row->target);
+    request.command.transaction = core_target_id(row->target);
     request.is_own = is_own;
     struct batch batch = run(&work, 1, policy, 0);
     if (work.outcome.result == RESULT_APPLIED) return work;
