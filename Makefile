@@ -7,14 +7,14 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 MODE     := $(if $(SAN),san,$(if $(COV),cov,$(if $(BROKEN),broken,release)))
 BUILD    := build/$(notdir $(CC))-$(MODE)
-LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl cjose
+LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl cjose rdkafka
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual \
             -Wswitch-enum -Wimplicit-fallthrough -Werror
 # _GNU_SOURCE: getrandom, accept4 and pthread names are Linux; the code is for Linux.
 override CFLAGS  += -std=c17 -D_GNU_SOURCE -O2 -g -I. $(WARN) -MMD -MP -fstack-protector-strong -fPIE \
                     $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
-override LDFLAGS += -pie -Wl,-z,relro,-z,now
+override LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed
 # Instrumented code makes gcc warn of what is not there; the two release builds judge the warnings.
 ifdef SAN
 override CFLAGS  += -w -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -141,6 +141,6 @@ $(REPLAY): %: %.o $(call OBJECT,tests/fuzz/replay_main.c) $(ARCHIVE)
 $(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/letter.c dlq/line.c import/line.c import/csv.c outbox/dead_since.c
 	@mkdir -p $(@D)
 	clang $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2,$(CFLAGS)) -fsanitize=fuzzer,address,undefined -o $@ $< \
-	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
+	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c %_kafka.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
 .SECONDARY:
 -include $(shell find build -path build/image -prune -o -name '*.d' -type f -print 2>/dev/null)

@@ -29,7 +29,7 @@ static struct {
     } details[DETAILS_MAX];
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static const char *const NAMES[HEALTH_COMPONENTS] = {"postgres", "rabbitmq", "redis"};
+static const char *const NAMES[HEALTH_COMPONENTS] = {"postgres", "rabbitmq", "redis", "kafka"};
 
 static void use(enum health_component component, bool required)
 {

@@ -12,7 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum health_component { HEALTH_POSTGRES, HEALTH_RABBITMQ, HEALTH_REDIS, HEALTH_COMPONENTS };
+enum health_component {
+    HEALTH_POSTGRES,
+    HEALTH_RABBITMQ,
+    HEALTH_REDIS,
+    HEALTH_KAFKA,
+    HEALTH_COMPONENTS
+};
 enum health_status { HEALTH_UNUSED, HEALTH_UP, HEALTH_DOWN };
 
 void health_require(enum health_component component);  /* before use; starts as down */

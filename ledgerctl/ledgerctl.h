@@ -51,6 +51,7 @@ enum exit_code run_import_files(const struct options *options, const char *verb,
 enum exit_code run_proof(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_check_proof(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_scheduled(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_sink(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_rebase(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_health(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);

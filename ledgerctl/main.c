@@ -20,7 +20,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, import, verify, scheduled and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, import, verify, scheduled, sink and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &options.http_port, 0, "8000",
@@ -68,6 +68,7 @@ static const struct verb {
     {"check-proof",     "FILE",               "checks one, without any server; needs --public-key",  1, 1, run_check_proof},
     {"scheduled",       "",                   "what waits to be executed, the first due first",      0, 0, run_scheduled},
     {"health",          "[URL]",              "asks a process on this machine how it is; exit code 0: it is live", 0, 1, run_health},
+    {"sink",            "list | add NAME | drop NAME", "where events go beside RabbitMQ (kafka); see --from-start", 1, 2, run_sink},
     {"rebase",          "SINK",               "after a restore: where the relay goes on (see --from-start)", 1, 1, run_rebase},
 };
 /* clang-format on */
@@ -143,7 +144,7 @@ static void help(void)
         "  --note TEXT          policy allow, key add: why\n"
         "  --scope SCOPE        key add: read, write or read,write (read); --expires-in SECONDS\n"
         "  --overlap SECONDS    key rotate: for how long the old one is still taken (86400)\n"
-        "  --from-start         rebase: publish everything that the outbox holds again\n"
+        "  --from-start         rebase, sink add: publish everything that the outbox holds\n"
         "  --check              import: decide every line, tell what is refused, change nothing\n"
         "  --at TIME            import: when lines happened that do not say so (now)\n"
         "  --name NAME          import: what it is remembered by (the file's name)\n"

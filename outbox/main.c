@@ -17,6 +17,14 @@ static struct relay_settings values;
 
 /* clang-format off */
 static const struct setting SETTINGS[] = {
+    {"LEDGER_SINK", SETTING_CHOICE, &values.sink, 0, "amqp",
+     0, 0, SINK_CHOICES, false, "where messages go: all to RabbitMQ, or events to Kafka as well, by a relay of its own"},
+    {"LEDGER_KAFKA_BROKERS", SETTING_TEXT, values.kafka_brokers, sizeof values.kafka_brokers, "127.0.0.1:9092",
+     0, 0, NULL, false, "Kafka, host:port,host:port; with LEDGER_SINK=kafka"},
+    {"LEDGER_KAFKA_TOPIC", SETTING_TEXT, values.kafka_topic, sizeof values.kafka_topic, "ledger.events",
+     0, 0, NULL, false, "the topic that gets all events"},
+    {"LEDGER_KAFKA_SETTINGS", SETTING_TEXT, values.kafka_settings, sizeof values.kafka_settings, "",
+     0, 0, NULL, true, "further settings of librdkafka, name=value on a line each: TLS, SASL, compression"},
     {"LEDGER_AMQP_URL", SETTING_TEXT, values.amqp_url, sizeof values.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, values.database_url, sizeof values.database_url, "postgresql://127.0.0.1:5432/ledger",
@@ -101,9 +109,11 @@ static bool run(struct err *err)
     struct dead_watch *watch = NULL;
     bool ok;
 
-    (void)snprintf(values.name, sizeof values.name, "ledger-relay %ld", (long)getpid());
+    bool to_kafka = values.sink == SINK_KAFKA;
+    (void)snprintf(values.name, sizeof values.name, "ledger-relay%s %ld", to_kafka ? "-kafka" : "",
+                   (long)getpid());
     ok = listen_to_http(&admin, err) && relay_process_open(&process, &values, err) &&
-         dead_watch_open(&watch, &values, err) && serve(process, err);
+         (to_kafka || dead_watch_open(&watch, &values, err)) && serve(process, err);
     dead_watch_close(watch);
     relay_process_close(process);
     admin_close(admin);
@@ -114,7 +124,7 @@ int main(int argc, char **argv)
 {
     static const struct process process = {
         .name = "ledger-relay",
-        .purpose = "publishes the outbox of committed commands to RabbitMQ, at least once",
+        .purpose = "publishes the outbox of committed commands to RabbitMQ or Kafka, at least once",
         .settings = SETTINGS,
         .settings_count = SETTINGS_COUNT,
         .check = settings_check,

@@ -1,21 +1,16 @@
 /*
- * outbox_lead_pg.c - who reads the outbox for a sink, from where, and when a partition is emptied.
+ * outbox_lead_pg.c - who reads the outbox for a sink, and from where.
  * Invariants:
  *  1. one leader a sink: a session's advisory lock. It ends with the connection, so no clock is
  * involved; what a broker still gets from a leader that was cut off carries an older epoch;
  *  2. a cursor is used only in the database that it was made in: elsewhere its transaction ids mean
  *     nothing, and rows would be lost without a sign;
- *  3. a partition is emptied only while nobody else can touch it, and only when every row in it is
- *     visible to every sink's saved snapshot. Whoever inserts into it afterwards does so into the
- * empty one, and is read from there.
+ *  3. a sink that has no cursor is not led, but for the one that every ledger has: a cursor that
+ *     nobody moves would keep the outbox from being emptied.
  */
 #include "outbox/outbox_pg.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { SLOTS = 3, SQL_SIZE = 1024 };
 
 /* A snapshot that sees nothing, as transaction ids begin at 3. */
 #define SNAPSHOT_NOTHING "1:1:"
@@ -30,11 +25,15 @@ static const struct statement LEAD = {
     "outbox_lead",
     "INSERT INTO outbox_cursor AS cursor (sink, snapshot, epoch, system_identifier)"
     " SELECT $1::text, '" SNAPSHOT_NOTHING "', 1, system_identifier FROM pg_control_system()"
+    "  WHERE $1::text = 'amqp' OR EXISTS (SELECT FROM outbox_cursor WHERE sink = $1::text)"
     " ON CONFLICT (sink) DO UPDATE SET epoch = cursor.epoch + 1"
     "  WHERE cursor.system_identifier = EXCLUDED.system_identifier"
     "    AND pg_snapshot_xmax(COALESCE(cursor.target, cursor.snapshot))"
     "        <= pg_snapshot_xmax(pg_current_snapshot())"
     " RETURNING epoch, snapshot::text, COALESCE(target::text, ''), position"};
+
+static const struct statement IS_REGISTERED = {
+    "outbox_is_registered", "SELECT EXISTS (SELECT FROM outbox_cursor WHERE sink = $1::text)"};
 
 /* Rows that were restored from a dump bear ids of transactions of another cluster, which may be
  * still to come in this one: they would be new then, once more or for the first time. */
@@ -51,22 +50,6 @@ static const struct statement REBASE_CURSOR = {
     " ON CONFLICT (sink) DO UPDATE"
     "  SET snapshot = EXCLUDED.snapshot, target = NULL, position = 0, saved_at = now(),"
     "      system_identifier = EXCLUDED.system_identifier"};
-
-/* How many rows the partition has is the distance of the ids at both ends of its file, near enough,
- * and costs a few page reads however large it is. Some pages, as those at the very end may be under
- * way. */
-static const struct statement ROTATION = {
-    "outbox_rotation",
-    "SELECT slot, extract(epoch FROM now() - rotated_at)::bigint, pages.count,"
-    "       COALESCE(newest.id - oldest.id, 0)"
-    "  FROM outbox_rotation AS rotation,"
-    "       LATERAL (SELECT pg_relation_size(format('outbox_%s', slot)::regclass)"
-    "                       / current_setting('block_size')::bigint) AS pages (count),"
-    "       LATERAL (SELECT max(id) FROM outbox WHERE outbox.slot = rotation.slot"
-    "                   AND ctid >= format('(%s,0)', GREATEST(pages.count - 64, 0))::tid) AS "
-    "newest (id),"
-    "       LATERAL (SELECT min(id) FROM outbox WHERE outbox.slot = rotation.slot"
-    "                   AND ctid < '(64,0)'::tid) AS oldest (id)"};
 
 static struct param param_text(const char *text)
 {
@@ -95,6 +78,25 @@ static bool cursor_copy(const PGresult *result, struct leadership *out, struct e
     return err_set(err, ERR_FATAL, "could not read the outbox cursor: its snapshot is too long");
 }
 
+/* Why no cursor came back. */
+static bool explain(struct db *db, const char *sink, struct err *err)
+{
+    struct param params[] = {param_text(sink)};
+    PGresult *result;
+
+    if (!query_one(db, &IS_REGISTERED, params, 1, &result, err)) return false;
+    bool is_registered = cell_bool(result, 0, 0);
+    PQclear(result);
+    if (!is_registered)
+        return err_set(err, ERR_REJECT,
+                       "could not lead sink %s: it is not registered; run ledgerctl sink add %s",
+                       sink, sink);
+    return err_set(err, ERR_FATAL,
+                   "could not use the cursor of sink %s: it was made in another database, or "
+                   "this one was restored; run ledgerctl rebase",
+                   sink);
+}
+
 bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out,
                  struct err *err)
 {
@@ -104,15 +106,10 @@ bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *
     if (!lock(db, sink, led, err)) return false;
     if (!*led) return true;
     if (!query_one(db, &LEAD, params, 1, &result, err)) return false;
-    bool ok =
-        PQntuples(result) == 1
-            ? cursor_copy(result, out, err)
-            : err_set(err, ERR_FATAL,
-                      "could not use the cursor of sink %s: it was made in another database, or "
-                      "this one was restored; run ledgerctl rebase",
-                      sink);
+    bool is_ours = PQntuples(result) == 1;
+    bool ok = is_ours && cursor_copy(result, out, err);
     PQclear(result);
-    return ok;
+    return is_ours ? ok : explain(db, sink, err);
 }
 
 static bool rebase(struct db *db, const char *sink, bool from_start, struct err *err)
@@ -139,67 +136,4 @@ bool outbox_rebase(struct db *db, const char *sink, bool from_start, struct err 
     if (locked) return rebase(db, sink, from_start, err);
     return err_set(err, ERR_RETRY, "could not rebase sink %s: its relay is running; stop it first",
                    sink);
-}
-
-/* --- rotation ---------------------------------------------------------------------------- */
-
-struct rotation {
-    int16_t slot;
-    int64_t age_s, pages, rows;
-};
-
-static bool rotation_read(struct db *db, struct rotation *out, struct err *err)
-{
-    PGresult *result;
-
-    if (!query_one(db, &ROTATION, NULL, 0, &result, err)) return false;
-    bool found = PQntuples(result) == 1;
-    if (found)
-        *out = (struct rotation){.slot = cell_int16(result, 0, 0),
-                                 .age_s = cell_int64(result, 0, 1),
-                                 .pages = cell_int64(result, 0, 2),
-                                 .rows = cell_int64(result, 0, 3)};
-    PQclear(result);
-    if (found) return true;
-    return err_set(err, ERR_FATAL, "could not read outbox_rotation: its row is gone");
-}
-
-/* The lock first, then the proof: its snapshot is newer than the lock, so it sees every row there
- * is, and who has inserted without having committed would still hold a lock on the partition. */
-static bool empty_next(struct db *db, int slot, int next, struct err *err)
-{
-    char sql[SQL_SIZE];
-    int length = snprintf(
-        sql, sizeof sql,
-        "DO $$ DECLARE seen pg_snapshot;"
-        " BEGIN"
-        "  LOCK TABLE outbox_%d IN ACCESS EXCLUSIVE MODE NOWAIT;"
-        "  FOR seen IN SELECT snapshot FROM outbox_cursor LOOP"
-        "   IF EXISTS (SELECT FROM outbox_%d WHERE xid >= pg_snapshot_xmax(seen)"
-        "                  OR xid = ANY (ARRAY(SELECT pg_snapshot_xip(seen)))) THEN RETURN; END IF;"
-        "  END LOOP;"
-        "  TRUNCATE outbox_%d;"
-        "  UPDATE outbox_rotation SET slot = %d, rotated_at = now() WHERE slot = %d;"
-        " EXCEPTION WHEN lock_not_available THEN NULL;"
-        " END $$",
-        next, next, next, next, slot);
-
-    assert(length > 0 && length < SQL_SIZE);
-    return db_run(db, sql, err);
-}
-
-bool outbox_rotate(struct db *db, uint64_t rows_max, uint32_t age_max_s, bool *rotated,
-                   struct err *err)
-{
-    struct rotation before = {0}, after = {0};
-
-    *rotated = false;
-    if (!rotation_read(db, &before, err)) return false;
-    bool is_full = before.rows > 0 && (uint64_t)before.rows > rows_max;
-    bool is_old = before.pages > 0 && before.age_s > (int64_t)age_max_s;
-    if (!is_full && !is_old) return true;
-    if (!empty_next(db, before.slot, (before.slot + 1) % SLOTS, err)) return false;
-    if (!rotation_read(db, &after, err)) return false;
-    *rotated = after.slot != before.slot;
-    return true;
 }

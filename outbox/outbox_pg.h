@@ -31,8 +31,9 @@ struct leadership {
 
 /* Tries to become the sink's one relay: advisory lock, then the next epoch. *led says whether; it
  * lasts as long as the connection. ERR_FATAL when the cursor belongs to another database (restored
- * or cloned: system identifier or transaction ids differ), saying what to run. A sink seen for the
- * first time starts at the oldest row. */
+ * or cloned: system identifier or transaction ids differ), saying what to run. The sink amqp, seen
+ * for the first time, starts at the oldest row; others are registered (sinks_pg.h), or ERR_REJECT.
+ */
 MUST_CHECK bool outbox_lead(struct db *db, const char *sink, bool *led, struct leadership *out,
                             struct err *err);
 /* A row's bytes at most: an arena for outbox_read has room for one at least. */
@@ -53,11 +54,20 @@ MUST_CHECK bool outbox_read(struct db *db, struct arena *arena, struct outbox_ro
 
 MUST_CHECK bool outbox_save(struct db *db, const char *sink, const struct cursor *cursor,
                             struct err *err);
+enum { SINK_NAME_SIZE = 64 };
+
+struct rotation {
+    bool is_done;                /* the next partition was begun */
+    bool is_held;                /* it should have been, and cannot yet be emptied ... */
+    char holder[SINK_NAME_SIZE]; /* ... because of this sink; "": of somebody's lock */
+    uint64_t size;               /* of all partitions with their indexes, in bytes */
+};
+
 /* Starts to fill the next partition when the current one holds more than rows_max rows or is older
  * than age_max_s, and the next one can be truncated: every sink's saved cursor is past all it
- * holds, and its lock is to be had at once. *rotated says whether. */
-MUST_CHECK bool outbox_rotate(struct db *db, uint64_t rows_max, uint32_t age_max_s, bool *rotated,
-                              struct err *err);
+ * holds, and its lock is to be had at once. */
+MUST_CHECK bool outbox_rotate(struct db *db, uint64_t rows_max, uint32_t age_max_s,
+                              struct rotation *out, struct err *err);
 /* Moves the cursor of a restored or cloned database to "everything here is new" (from_start) or
  * "everything here is published"; for ledgerctl rebase, logged in as the owner. ERR_RETRY while a
  * relay leads. */

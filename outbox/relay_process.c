@@ -26,6 +26,7 @@ enum {
     STAND_BY_MS = 500,
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
+    HELD_TELL_MS = 10000,
     EAGER_FOR_MS = 5,
     EAGER_SLEEP_US = 200,
     BUSY_FOR_MS = 50,
@@ -48,7 +49,8 @@ struct relay_process {
     struct backoff backoff;
     enum relay_dependency failing; /* whose call was made last */
     uint32_t wait_ms;
-    uint64_t rotate_at_ms, traffic_ms;
+    uint64_t rotate_at_ms, traffic_ms, held_since_ms;
+    bool is_held_told;
     struct behind behind;
 };
 
@@ -130,7 +132,11 @@ static void disconnect(struct relay_process *process)
 
 static bool open_sink(struct relay_process *process, struct err *err)
 {
-    if (!sink_amqp_open(&process->sink, process->settings, err)) return false;
+    bool ok = process->settings->sink == SINK_KAFKA
+                  ? sink_kafka_open(&process->sink, process->settings, err)
+                  : sink_amqp_open(&process->sink, process->settings, err);
+
+    if (!ok) return false;
     process->io.events_only = process->sink.io->events_only;
     relay_report_open(process->sink.io);
     health_require(HEALTH_POSTGRES);
@@ -222,8 +228,10 @@ static bool take_lead(struct relay_process *process, struct err *err)
     if (process->leads) return true;
     process->failing = RELAY_POSTGRES;
     if (!outbox_lead(process->db, process->sink.io->name, &process->leads, &process->leadership,
-                     err))
+                     err)) {
+        if (err->kind == ERR_REJECT) process->failing = RELAY_BROKER; /* it is not registered */
         return false;
+    }
     if (!process->leads) {
         clock_sleep_ms(STAND_BY_MS);
         return true;
@@ -268,20 +276,38 @@ static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, boo
     return process->wait_ms * 2 < most_ms ? process->wait_ms * 2 : most_ms;
 }
 
+static void note_rotation(struct relay_process *process, const struct rotation *rotation,
+                          uint64_t now_ms)
+{
+    if (!rotation->is_held) process->held_since_ms = 0;
+    if (rotation->is_held && process->held_since_ms == 0) {
+        process->held_since_ms = now_ms;
+        process->is_held_told = false;
+    }
+    uint64_t held_ms = rotation->is_held ? now_ms - process->held_since_ms : 0;
+    if (held_ms >= HELD_TELL_MS && !process->is_held_told) {
+        process->is_held_told = true;
+        log_warn("the outbox grows: its next partition cannot be emptied, because of %s%s",
+                 rotation->holder[0] == '\0' ? "a lock" : "sink ", rotation->holder);
+    }
+    relay_report_outbox(rotation->size, held_ms);
+    if (!rotation->is_done) return;
+    relay_report_rotation();
+    log_info("began the next outbox partition");
+}
+
 static bool rotate(struct relay_process *process, uint64_t now_ms, struct err *err)
 {
     const struct relay_settings *settings = process->settings;
-    bool rotated = false;
+    struct rotation rotation;
 
     if (!process->sink.io->rotates || process->is_reading) return true;
     if (now_ms < process->rotate_at_ms) return true;
     process->rotate_at_ms = now_ms + ROTATE_EVERY_MS;
     process->failing = RELAY_POSTGRES;
-    if (!outbox_rotate(process->db, settings->rows_max, settings->age_max_s, &rotated, err))
+    if (!outbox_rotate(process->db, settings->rows_max, settings->age_max_s, &rotation, err))
         return false;
-    if (!rotated) return true;
-    relay_report_rotation();
-    log_info("began the next outbox partition");
+    note_rotation(process, &rotation, now_ms);
     return true;
 }
 

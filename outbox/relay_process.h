@@ -1,6 +1,7 @@
 /*
- * relay_process.h - one relay of the outbox to RabbitMQ: its connections, its lead, and the policy
- * of relay.h that runs over them. Any number may run; one leads, the others stand by.
+ * relay_process.h - one relay of the outbox to RabbitMQ or Kafka: its connections, its lead, and
+ * the policy of relay.h that runs over them. Any number may run; one of each sink leads, the others
+ * stand by.
  */
 #ifndef OUTBOX_RELAY_PROCESS_H
 #define OUTBOX_RELAY_PROCESS_H
@@ -17,8 +18,13 @@ struct relay_settings { /* see --help */
     uint32_t shards, topology_mode;
     uint32_t window, save_every_ms, poll_busy_ms, poll_idle_ms;
     uint32_t rows_max, age_max_s, dead_watch_s;
+    uint32_t sink; /* SINK_CHOICES */
+    char kafka_brokers[512], kafka_topic[250], kafka_settings[4096];
     uint32_t heartbeat_s, timeout_ms, answer_timeout_ms, read_timeout_ms;
 };
+
+#define SINK_CHOICES "amqp|kafka"
+enum { SINK_AMQP, SINK_KAFKA };
 
 struct relay_process;
 

@@ -1,5 +1,5 @@
 /*
- * sink.h - where a relay's messages go: a broker. What reads the outbox, leads, and moves
+ * sink.h - where a relay's messages go: RabbitMQ or Kafka. What reads the outbox, leads, and moves
  * the cursor (relay_process.c) knows no more of it than this.
  *
  * A sink connects by itself, when it is polled: not before the first page is in hand, as sorting a
@@ -45,5 +45,7 @@ struct relay_settings;
 /* The settings outlive the sink. After a failure, too, it is to be closed. */
 MUST_CHECK bool sink_amqp_open(struct sink *out, const struct relay_settings *settings,
                                struct err *err);
+MUST_CHECK bool sink_kafka_open(struct sink *out, const struct relay_settings *settings,
+                                struct err *err);
 
 #endif

@@ -12,7 +12,7 @@ sources=$(find $code -name '*.[ch]' 2>/dev/null | sort)
 # shellcheck disable=SC2086 # file names without spaces
 all=$(find $sources tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null | sort)
 [ -n "$all" ] || exit 0
-pure=$(echo "$sources" | grep -E '^((protocol|ledger|outbox)/|import/(line|csv)\.|gateway/(route|ask|answer)\.)' | grep -vE '(_(pg|amqp|redis|http)\.[ch]|/main\.c)$')
+pure=$(echo "$sources" | grep -E '^((protocol|ledger|outbox)/|import/(line|csv)\.|gateway/(route|ask|answer)\.)' | grep -vE '(_(pg|amqp|redis|http|kafka)\.[ch]|/main\.c)$')
 search() { flags=$1 pattern=$2; shift 2; grep -n "$flags" -e "$pattern" "$@" /dev/null; } # never reads stdin
 
 # Includes point one way: base <- protocol <- ledger <- outbox <- dlq, worker and import, which do not know each other.
@@ -38,6 +38,7 @@ only pg 'libpq|postgres'
 only amqp 'amqp|rabbitmq-c'
 only redis 'hiredis'
 only http 'microhttpd|curl'
+only kafka 'librdkafka'
 # shellcheck disable=SC2046,SC2086 # file names without spaces, here and below
 fault 'msgpack lives in protocol/' "$(search -E '#include <msgpack' $(echo "$sources" | grep -v '^protocol/'))"
 # shellcheck disable=SC2046

@@ -3,6 +3,7 @@
  * processes have: every committed row is read once, whatever order transactions commit in; a cursor
  * is refused where it means nothing; a partition is emptied only when nobody needs it.
  */
+#include "outbox/sinks_pg.h"
 #include "tests/outbox.h"
 
 enum { ARENA_SIZE = 8 << 20, PAGE = 100, BIG = 1 << 20, ROTATE_ROWS = 1000 };
@@ -284,7 +285,7 @@ static void one_leads_and_its_successor_goes_on_from_there(void **state)
 {
     struct db *other = session_as("ledger_relay");
     struct leadership leadership;
-    bool led;
+    bool led, added;
 
     (void)state;
     must(outbox_lead(relay, "amqp", &led, &leadership, &err));
@@ -300,7 +301,12 @@ static void one_leads_and_its_successor_goes_on_from_there(void **state)
     memcpy(cursor.target, cursor.snapshot, sizeof cursor.target);
     cursor.position = 77;
     must(outbox_save(relay, "amqp", &cursor, &err));
-    must(outbox_lead(other, "webhook", &led, &leadership, &err)); /* another sink is free */
+    assert_false(outbox_lead(other, "kafka", &led, &leadership, &err)); /* not registered */
+    assert_int_equal(err.kind, ERR_REJECT);
+    assert_non_null(strstr(err.text, "ledgerctl sink add kafka"));
+    must(sinks_add(owner, "kafka", true, &added, &err));
+    assert_true(added);
+    must(outbox_lead(other, "kafka", &led, &leadership, &err)); /* another sink is free */
     assert_true(led);
     db_close(relay);
     relay = NULL;
@@ -386,12 +392,13 @@ static void after_a_restore_rows_are_new_or_published_as_was_asked(void **state)
 
 /* --- rotation ---------------------------------------------------------------------------- */
 
+static struct rotation rotation;
+
 static bool rotate(void)
 {
-    bool rotated = false;
-
-    must(outbox_rotate(relay, ROTATE_ROWS, 3600, &rotated, &err));
-    return rotated;
+    must(outbox_rotate(relay, ROTATE_ROWS, 3600, &rotation, &err));
+    assert_false(rotation.is_done && rotation.is_held);
+    return rotation.is_done;
 }
 
 /* Everything so far is published, confirmed and saved. */
@@ -412,6 +419,8 @@ static void lead(void)
 
 static void a_partition_is_emptied_only_when_all_are_past_it(void **state)
 {
+    bool dropped = false;
+
     (void)state;
     lead();
     assert_false(rotate()); /* nothing is there */
@@ -424,6 +433,7 @@ static void a_partition_is_emptied_only_when_all_are_past_it(void **state)
     insert_rows(writer, 1, 3001, 4500);
     assert_int_equal(number(owner, &SLOT), 2);
     assert_false(rotate()); /* the next one holds what nobody has read */
+    assert_string_equal(rotation.holder, "amqp");
     publish_all();
     assert_int_equal(seen[1], 4500);
     assert_true(rotate());
@@ -435,7 +445,11 @@ static void a_partition_is_emptied_only_when_all_are_past_it(void **state)
         "INSERT INTO outbox_cursor (sink, snapshot, system_identifier) VALUES ('slow', '1:1:', 1)");
     publish_all();
     assert_false(rotate()); /* another sink is behind */
-    sql(owner, "DELETE FROM outbox_cursor WHERE sink = 'slow'");
+    assert_true(rotation.is_held);
+    assert_string_equal(rotation.holder, "slow");
+    assert_true(rotation.size > 4500 * 50);
+    must(sinks_drop(owner, "slow", &dropped, &err));
+    assert_true(dropped);
     assert_true(rotate());
     assert_int_equal(number(owner, &COUNT), 3000);
     publish_all();
@@ -453,6 +467,8 @@ static void rotation_does_not_wait_for_a_lock(void **state)
     sql(owner, "BEGIN; SELECT count(*) FROM outbox_1");
     start_ms = clock_monotonic_ms();
     assert_false(rotate());
+    assert_true(rotation.is_held);
+    assert_string_equal(rotation.holder, ""); /* a lock */
     assert_true(clock_monotonic_ms() - start_ms < 1000 + PAUSE_MS);
     sql(owner, "COMMIT");
     assert_true(rotate());
@@ -486,16 +502,13 @@ static void a_late_inserter_loses_nothing(void **state)
 
 static void an_old_partition_is_rotated_unless_it_is_empty(void **state)
 {
-    bool rotated;
-
     (void)state;
     lead();
     sql(owner, "UPDATE outbox_rotation SET rotated_at = now() - interval '2 hours'");
     assert_false(rotate());
     insert_rows(writer, 1, 1, 1);
     assert_true(rotate());
-    must(outbox_rotate(relay, ROTATE_ROWS, 3600, &rotated, &err));
-    assert_false(rotated);
+    assert_false(rotate());
 }
 
 #define ON_DATABASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
