@@ -28,7 +28,7 @@ struct exchange {
     enum step step;
     uint8_t *body;
     size_t body_size, body_capacity;
-    bool body_too_large;
+    bool dropped, body_too_large; /* dropped: for that, or for want of memory */
     struct call *calls;
     void **messages; /* the memory of each call's message */
     uint32_t calls_count;
@@ -72,12 +72,20 @@ static void calls_drop(struct exchange *exchange)
     exchange->calls_count = 0;
 }
 
+static void body_drop(struct exchange *exchange)
+{
+    atomic_fetch_sub(&exchange->gateway->bodies->used, exchange->body_capacity);
+    free(exchange->body);
+    exchange->body = NULL;
+    exchange->body_size = exchange->body_capacity = 0;
+}
+
 void exchange_free(struct exchange *exchange)
 {
     if (exchange == NULL) return;
     calls_drop(exchange);
     cached_drop(&exchange->cached);
-    free(exchange->body);
+    body_drop(exchange);
     free(exchange);
 }
 
@@ -202,33 +210,44 @@ static bool headers_refused(struct exchange *exchange, struct workspace *workspa
     else if (!key_is_right(asked->key))
         answer_fault(arena, RESULT_MALFORMED,
                      "Idempotency-Key: must be 1 to 128 bytes of UTF-8 text", out);
-    else if (exchange->body_too_large)
-        answer_refusal(arena, REFUSAL_BODY_SIZE, NULL, out);
+    else if (exchange->dropped)
+        answer_refusal(arena, exchange->body_too_large ? REFUSAL_BODY_SIZE : REFUSAL_OVERLOADED,
+                       NULL, out);
     else
         return false;
     return true;
 }
 
+/* All bodies together have their limit too: many clients that each send a large one slowly. */
+static bool body_grow(struct exchange *exchange, size_t size)
+{
+    struct bodies *bodies = exchange->gateway->bodies;
+    size_t capacity = 2 * exchange->body_capacity + size;
+
+    if (capacity > exchange->gateway->body_max) capacity = exchange->gateway->body_max;
+    size_t more = capacity - exchange->body_capacity;
+    if (atomic_fetch_add(&bodies->used, more) + more <= bodies->most) {
+        uint8_t *larger = realloc(exchange->body, capacity);
+        if (larger != NULL) {
+            exchange->body = larger;
+            exchange->body_capacity = capacity;
+            return true;
+        }
+    }
+    atomic_fetch_sub(&bodies->used, more);
+    return false;
+}
+
 void exchange_body(struct exchange *exchange, const void *data, size_t size)
 {
-    if (exchange->body_too_large || !route_writes(exchange->match.route)) return;
-    if (size > exchange->gateway->body_max - exchange->body_size) {
-        exchange->body_too_large = true;
-        free(exchange->body);
-        exchange->body = NULL;
-        exchange->body_size = exchange->body_capacity = 0;
+    if (exchange->dropped || !route_writes(exchange->match.route)) return;
+    exchange->body_too_large = size > exchange->gateway->body_max - exchange->body_size;
+    exchange->dropped =
+        exchange->body_too_large ||
+        (exchange->body_size + size > exchange->body_capacity && !body_grow(exchange, size));
+    if (exchange->dropped) {
+        body_drop(exchange);
         return;
-    }
-    if (exchange->body_size + size > exchange->body_capacity) {
-        size_t capacity = 2 * exchange->body_capacity + size;
-        if (capacity > exchange->gateway->body_max) capacity = exchange->gateway->body_max;
-        uint8_t *larger = realloc(exchange->body, capacity);
-        if (larger == NULL) {
-            exchange->body_too_large = true;
-            return;
-        }
-        exchange->body = larger;
-        exchange->body_capacity = capacity;
     }
     memcpy(exchange->body + exchange->body_size, data, size);
     exchange->body_size += size;

@@ -17,6 +17,13 @@
 #include "gateway/guard.h"
 #include "gateway/workspace.h"
 
+#include <stdatomic.h>
+
+struct bodies { /* of all requests, in bytes */
+    atomic_size_t used;
+    size_t most;
+};
+
 struct gateway { /* what all requests share */
     struct calls *calls;
     struct text exchange; /* of commands */
@@ -26,6 +33,7 @@ struct gateway { /* what all requests share */
         app_id; /* the namespace of idempotency keys of those whom the guard has no name for */
     bool names_callers; /* to the policy: the caller is also the command's user_id */
     uint32_t body_max;
+    struct bodies *bodies;
     void (*resume)(void *connection); /* from another thread */
 };
 

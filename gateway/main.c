@@ -21,7 +21,7 @@ static struct {
     char amqp_url[512], prefix[PREFIX_LENGTH_MAX + 1], name[64];
     char http_address[64], app_id[CALLER_LENGTH_MAX + 1];
     uint32_t http_port, threads, links, calls_max, connections_max, per_address_max;
-    uint32_t header_max, body_max, idle_s, request_s;
+    uint32_t header_max, body_max, bodies_mib, idle_s, request_s;
     uint32_t reply_timeout_ms, timeout_ms, log_level, log_requests;
     char redis_url[512], database_url[512], database_role[64];
     char jwks[256], issuer[256], audience[256], algorithms[64], claim[64];
@@ -55,6 +55,8 @@ static const struct setting SETTINGS[] = {
      4096, 262144, NULL, false, "bytes of memory for a request's line and headers"},
     {"LEDGER_HTTP_BODY_MAX", SETTING_NUMBER, &values.body_max, 0, "1048576",
      1024, BODY_SIZE_MAX, NULL, false, "bytes of a body"},
+    {"LEDGER_HTTP_BODIES_MIB", SETTING_NUMBER, &values.bodies_mib, 0, "256",
+     1, 65536, NULL, false, "MiB of all bodies that are being received; more is answered 503"},
     {"LEDGER_HTTP_IDLE_S", SETTING_NUMBER, &values.idle_s, 0, "60",
      1, 3600, NULL, false, "how long a connection may be kept without a whole request's headers"},
     {"LEDGER_HTTP_REQUEST_S", SETTING_NUMBER, &values.request_s, 0, "15",
@@ -187,6 +189,7 @@ static bool run(struct err *err)
     struct gateway gateway = {.app_id = text_of(values.app_id),
                               .names_callers = values.auth_user_id,
                               .body_max = values.body_max};
+    static struct bodies bodies;
     struct server *server = NULL;
     struct calls_options calls = {.url = values.amqp_url,
                                   .name = values.name,
@@ -203,6 +206,8 @@ static bool run(struct err *err)
                                   .idle_s = values.idle_s,
                                   .request_s = values.request_s};
 
+    bodies.most = (size_t)values.bodies_mib << 20;
+    gateway.bodies = &bodies;
     (void)snprintf(values.name, sizeof values.name, "ledger-gateway %ld", (long)getpid());
     health_require(HEALTH_RABBITMQ);
     traffic_open((enum traffic_level)values.log_requests);
