@@ -143,4 +143,5 @@ $(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/l
 	clang $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2,$(CFLAGS)) -fsanitize=fuzzer,address,undefined -o $@ $< \
 	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c %_kafka.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
 .SECONDARY:
--include $(shell find build -path build/image -prune -o -name '*.d' -type f -print 2>/dev/null)
+# Of this build alone: another one may be writing its own just now.
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
