@@ -186,8 +186,8 @@ static void the_role_may_no_more_than_it_must(void **state)
         "SELECT 1 FROM journal",
         "SELECT 1 FROM ledger_user",
         "UPDATE api_key SET revoked_at = NULL",
-        "INSERT INTO api_key (id, digest, caller, may_read, may_write)"
-        " VALUES ('0123456789abcdef', sha256(''), 'x', true, true)",
+        ("INSERT INTO api_key (id, digest, caller, may_read, may_write)"
+         " VALUES ('0123456789abcdef', sha256(''), 'x', true, true)"),
         "UPDATE api_key_state SET version = 0"};
     struct db *db = session_as("ledger_gateway");
 
