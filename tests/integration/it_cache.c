@@ -65,7 +65,8 @@ static void redis(char *out, size_t out_size, const char *format, ...)
     va_end(arguments);
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
         fail_msg("%s: %s", format, reply == NULL ? context->errstr : reply->str);
-    if (out != NULL) (void)snprintf(out, out_size, "%s", reply->str == NULL ? "" : reply->str);
+    else if (out != NULL)
+        (void)snprintf(out, out_size, "%s", reply->str == NULL ? "" : reply->str);
     freeReplyObject(reply);
     redisFree(context);
 }
