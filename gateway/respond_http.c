@@ -58,8 +58,8 @@ enum MHD_Result respond_answer(struct MHD_Connection *connection, const struct a
 
     if (response == NULL) return MHD_NO;
     const char *type = answer->is_problem ? "application/problem+json" : "application/json";
-    bool ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) && add_trace(response, trace) &&
-              add_terms(response, answer);
+    bool ok = add_trace(response, trace) && add_terms(response, answer);
+    if (answer->body.size > 0) ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) && ok;
     if (answer->replayed) ok = add(response, "Idempotent-Replayed", "true") && ok;
     if (answer->retry_after_s > 0)
         ok = add_number(response, MHD_HTTP_HEADER_RETRY_AFTER, answer->retry_after_s) && ok;
