@@ -57,7 +57,7 @@ process_end() {
 
 # until_true SECONDS WHAT COMMAND...: waits for it to succeed.
 until_true() {
-    local seconds=$1 what=$2; shift 2
+    local seconds=$1 what=$2 i; shift 2
     for ((i = 0; i < seconds * 10; i++)); do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done
     fail "not within $seconds s: $what"
 }
