@@ -17,13 +17,10 @@ override CFLAGS  += -std=c17 -D_GNU_SOURCE -O2 -g -I. $(WARN) -MMD -MP -fstack-p
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed
 # Instrumented code makes gcc warn of what is not there; the two release builds judge the warnings.
 ifdef SAN
-override CFLAGS  += -w -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+override CFLAGS  += -O1 -w -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 override LDFLAGS += -fsanitize=address,undefined
 else
 override CFLAGS  += -D_FORTIFY_SOURCE=2
-endif
-ifdef BROKEN
-override CFLAGS  += -DLEDGER_BROKEN
 endif
 ifdef COV
 override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
@@ -42,7 +39,10 @@ MODEL    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/model*.c tests/stream.c
 CHAOS    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/chaos/*.c))
 REPLAY   := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-OBJECT    = $(patsubst %.c,$(BUILD)/%.o,$(1))
+# What can break its promise is compiled anew, the rest is the release build's.
+BREAKABLE := $(shell grep -l '"base/broken.h"' */*.c)
+SHARED   := $(if $(BROKEN),build/$(notdir $(CC))-release,$(BUILD))
+OBJECT    = $(foreach c,$(1),$(if $(filter $(c),$(BREAKABLE)),$(BUILD),$(SHARED))/$(c:.c=.o))
 ARCHIVE  := $(BUILD)/all.a
 # Archives last: they answer to what stands before them.
 LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
@@ -107,9 +107,17 @@ build/gen/migrations.c: $(sort $(wildcard ledger/schema/*.sql)) scripts/embed
 build/gen/openapi.c: gateway/openapi.json scripts/embed
 	@mkdir -p $(@D)
 	scripts/embed --one openapi_document gateway/openapi.h $@ $<
-$(BUILD)/%.o: %.c Makefile
+define COMPILE
 	@mkdir -p $(@D)
 	@echo "  cc $<"; $(CC) $(CFLAGS) -c -o $@ $<
+endef
+$(SHARED)/%.o: %.c Makefile
+	$(COMPILE)
+ifdef BROKEN
+$(BUILD)/%.o: override CFLAGS += -DLEDGER_BROKEN
+$(BUILD)/%.o: %.c Makefile
+	$(COMPILE)
+endif
 $(ARCHIVE): $(call OBJECT,$(SRCS))
 	@rm -f $@
 	@ar rcs $@ $^
@@ -144,4 +152,4 @@ $(FUZZERS): build/fuzz/%: tests/fuzz/%.c $(wildcard base/*.c protocol/*.c) dlq/l
 	 $(filter-out %_amqp.c %_pg.c %_redis.c %_http.c %_kafka.c,$(filter %.c,$(wordlist 2,999,$^))) $(PURE)
 .SECONDARY:
 # Of this build alone: another one may be writing its own just now.
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) $(SHARED) -name '*.d' 2>/dev/null)

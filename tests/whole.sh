@@ -8,7 +8,9 @@
 set -euo pipefail
 
 bin=${LEDGER_BIN:-$PWD/build/gcc-release/bin}
+# shellcheck disable=SC2034 # for the tests
 servers=${LEDGER_SERVERS:-scripts/servers}
+# shellcheck disable=SC2034 # for the tests
 instance=${LEDGER_SERVERS_NAME:-test}
 export LEDGER_HTTP_ADDRESS=127.0.0.1 LEDGER_HTTP_PORT=0 LEDGER_SHARDS=${LEDGER_SHARDS:-4}
 admin_url=$LEDGER_DATABASE_URL
@@ -76,4 +78,11 @@ expect() { # JSON NAME VALUE...
         shift 2
     done
 }
-queue_depth() { "$servers" rabbitmqctl "$instance" -q list_queues name messages | awk -v q="$1" '$1 == q { print $2 }'; }
+queue_depth() {
+    /usr/bin/python3 - "$1" <<'PYTHON'
+import os, sys
+import pika
+with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) as connection:
+    print(connection.channel().queue_declare(sys.argv[1], passive=True).method.message_count)
+PYTHON
+}
