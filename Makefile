@@ -15,9 +15,9 @@ WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -W
 override CFLAGS  += -std=c17 -D_GNU_SOURCE -O2 -g -I. $(WARN) -MMD -MP -fstack-protector-strong -fPIE \
                     $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed
-# Instrumented code makes gcc warn of what is not there; the two release builds judge the warnings.
+# Instrumented code makes gcc warn of what is not there.
 ifdef SAN
-override CFLAGS  += -O1 -w -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+override CFLAGS  += -O1 $(if $(findstring gcc,$(CC)),-w) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 override LDFLAGS += -fsanitize=address,undefined
 else
 override CFLAGS  += -D_FORTIFY_SOURCE=2

@@ -101,7 +101,7 @@ struct writer writer_in(struct arena *arena)
 {
     size_t start = aligned(arena->used);
 
-    if (start > arena->size) start = arena->size;
+    if (start >= arena->size) return writer_over(NULL, 0);
     return writer_over(arena->base + start, arena->size - start);
 }
 

@@ -56,10 +56,11 @@ static bool next_word(struct text *list, char between, struct text *word)
 {
     while (list->length > 0 && list->bytes[0] == between)
         *list = (struct text){list->bytes + 1, list->length - 1};
+    if (list->length == 0) return false;
     *word = (struct text){list->bytes, 0};
     while (word->length < list->length && list->bytes[word->length] != between) word->length++;
     *list = (struct text){list->bytes + word->length, list->length - word->length};
-    return word->length > 0;
+    return true;
 }
 
 bool jwt_rules_check(const struct jwt_rules *rules, struct err *err)

@@ -31,7 +31,7 @@ struct usage {
 };
 
 struct policy {
-    const struct rule *rules; /* sorted by caller, those of any first; each caller's by id */
+    const struct rule *rules; /* never NULL; sorted by caller, any's first; each caller's by id */
     uint32_t rules_count;
     bool has_daily_limits;
 };

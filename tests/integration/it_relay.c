@@ -508,12 +508,16 @@ static double metric(const char *name)
     return found == NULL ? -1 : strtod(found + strlen(line), NULL);
 }
 
+/* However long it takes, as long as it moves. */
 static void await_metric(const char *name, double least, double most)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + WAIT_MS;
+    double before = -1, value;
 
-    for (double value; (value = metric(name)) < least || value > most;) {
+    while ((value = metric(name)) < least || value > most) {
+        if (value > before || value < before) deadline_ms = clock_monotonic_ms() + WAIT_MS;
         if (clock_monotonic_ms() > deadline_ms) fail_msg("%s is %g", name, value);
+        before = value;
         receive(50);
     }
 }

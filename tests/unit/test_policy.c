@@ -117,7 +117,7 @@ static void what_is_not_known_is_used(void **state)
 
 static void without_rules_all_is_forbidden(void **state)
 {
-    const struct policy none = {0};
+    const struct policy none = {RULES, 0, false};
     const struct wish wish = WISH("clerk", GET_BALANCE, ABOUT("a"));
     struct usage *charged;
 
