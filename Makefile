@@ -27,10 +27,10 @@ override CFLAGS  += -w --coverage -O0 -U_FORTIFY_SOURCE -fprofile-update=atomic
 override LDFLAGS += --coverage
 endif
 
-MAINS    := worker/main.c outbox/main.c notary/main.c dlq/main.c gateway/main.c ledgerctl/main.c client/demo.c
+MAINS    := worker/main.c outbox/main.c notary/main.c dlq/main.c gateway/main.c webhooks/main.c ledgerctl/main.c client/demo.c
 SRCS     := $(filter-out $(MAINS),$(wildcard base/*.c protocol/*.c ledger/*.c outbox/*.c notary/*.c dlq/*.c worker/*.c \
-            client/*.c import/*.c gateway/*.c ledgerctl/*.c)) build/gen/migrations.c build/gen/openapi.c
-PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledger-gateway ledgerctl ledger-demo)
+            client/*.c import/*.c gateway/*.c webhooks/*.c ledgerctl/*.c)) build/gen/migrations.c build/gen/openapi.c
+PROGRAMS := $(addprefix $(BUILD)/bin/,ledger-worker ledger-relay ledger-notary ledger-dlq ledger-gateway ledger-webhooks ledgerctl ledger-demo)
 UNIT     := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/integration/it_*.c))
 BENCH_PARTS := $(addprefix $(BUILD)/tests/bench/,commands.o samples.o figures.o)
@@ -126,6 +126,7 @@ $(BUILD)/bin/ledger-relay: $(call OBJECT,outbox/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-notary: $(call OBJECT,notary/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-dlq: $(call OBJECT,dlq/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-gateway: $(call OBJECT,gateway/main.c) $(ARCHIVE)
+$(BUILD)/bin/ledger-webhooks: $(call OBJECT,webhooks/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledgerctl: $(call OBJECT,ledgerctl/main.c) $(ARCHIVE)
 $(BUILD)/bin/ledger-demo: $(call OBJECT,client/demo.c) $(ARCHIVE)
 $(PROGRAMS):

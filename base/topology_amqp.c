@@ -119,3 +119,16 @@ bool topology_apply(const char *url, const struct topology *topology, enum topol
     link_close(link);
     return ok;
 }
+
+bool topology_delete_queue(const char *url, const char *name, struct err *err)
+{
+    struct link_options options = {url, "topology", TOPOLOGY_HEARTBEAT_S, TOPOLOGY_TIMEOUT_MS};
+    struct link *link = NULL;
+
+    if (!link_open(&link, &options, err)) return false;
+    (void)amqp_queue_delete(link->state, LINK_CHANNEL, amqp_cstring_bytes(name), false, false);
+    bool ok = link_answered(link, amqp_get_rpc_reply(link->state), ERR_RETRY, err,
+                            "delete queue %s", name);
+    link_close(link);
+    return ok;
+}

@@ -19,5 +19,7 @@ enum topology_mode {
  * what to do: delete the queue when empty, or change the setting back. */
 MUST_CHECK bool topology_apply(const char *url, const struct topology *topology,
                                enum topology_mode mode, struct err *err);
+/* With what is in it. A queue that is not there is fine. */
+MUST_CHECK bool topology_delete_queue(const char *url, const char *name, struct err *err);
 
 #endif

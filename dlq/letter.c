@@ -168,6 +168,11 @@ static bool begins_with(struct text name, const char *prefix)
            header_name_equal((struct text){name.bytes, wanted.length}, wanted);
 }
 
+bool letter_is_webhook(const struct letter *letter)
+{
+    return begins_with(letter->reason, "webhook_");
+}
+
 /* What dying has added, and the names for which the broker would send copies: each of those died a
  * death of its own. */
 static bool is_added(struct text name)

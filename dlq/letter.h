@@ -38,6 +38,9 @@ struct letter {
     struct bytes decoded; /* the body as msgpack; empty when it is no well-formed value */
 };
 
+/* It was for an endpoint of a webhook, and is no command: its reason begins with webhook_. */
+bool letter_is_webhook(const struct letter *letter);
+
 /* Everything in out points into the arena, or to where the arguments point. */
 void letter_read(struct codec *codec, struct text routing_key, struct bytes properties,
                  struct bytes body, struct arena *arena, struct letter *out);

@@ -3,6 +3,9 @@
  * confirmed, and only then taken out of the queue. Killed between the last two, a letter is there
  * although its command was published: replaying it once more does no harm, because its key decides.
  * Nothing in a letter is edited.
+ *
+ * What was for a webhook goes back to the queue of webhooks, and nowhere else: a header of a letter
+ * says to whom, not to which queue.
  */
 #include "dlq/act.h"
 
@@ -32,6 +35,10 @@ static bool posting_make(struct act *act, const struct letter *letter, struct po
                                         .routing_key = letter->routing_key,
                                         .body = letter->body,
                                         .mandatory = letter->parsed.message_id.length > 0}};
+    if (letter_is_webhook(letter)) {
+        out->message.exchange = (struct text){0}; /* the default one */
+        out->message.routing_key = text_of(act->tool->names.webhooks);
+    }
     if (problem == NULL && !letter_replay_properties(letter, text_of(act->tool->user_id),
                                                      &act->scratch, &out->message.properties))
         problem = "its properties cannot be read";
@@ -49,13 +56,15 @@ static void print_plan(struct act *act, const struct letter *letter)
     if (tool->output == OUTPUT_TABLE) {
         printf("would %s %s: %.*s of %.*s, key %.*s, to %s with routing key %.*s\n",
                fits ? "publish" : "skip", letter->id, TEXT_ARGS(letter->type),
-               TEXT_ARGS(letter->caller), TEXT_ARGS(letter->key), tool->names.commands,
-               TEXT_ARGS(letter->routing_key));
+               TEXT_ARGS(letter->caller), TEXT_ARGS(letter->key),
+               letter_is_webhook(letter) ? "the default exchange" : tool->names.commands,
+               TEXT_ARGS(posting.message.routing_key));
         return;
     }
     printf("{\"would\":\"%s\",\"id\":\"%s\",\"exchange\":\"%s\",\"routing_key\":",
-           fits ? "publish" : "skip", letter->id, tool->names.commands);
-    print_json_text(stdout, letter->routing_key);
+           fits ? "publish" : "skip", letter->id,
+           letter_is_webhook(letter) ? "" : tool->names.commands);
+    print_json_text(stdout, posting.message.routing_key);
     printf(",\"command\":");
     print_json_text(stdout, letter->type);
     printf(",\"caller\":");
@@ -76,7 +85,8 @@ static bool replay_step(struct act *act, struct walk *walk, const struct letter 
     if (!act_publish(act, postings, count, err)) return false;
     for (uint32_t i = 0; i < count; i++) {
         if (!postings[i].skipped && !browse_take(walk->browse, tags[i], err)) return false;
-        act->routable = act->routable || (!postings[i].skipped && postings[i].message.mandatory);
+        act->routable = act->routable || (!postings[i].skipped && postings[i].message.mandatory &&
+                                          !letter_is_webhook(&letters[i]));
         act->done += !postings[i].skipped;
         act->skipped += postings[i].skipped;
     }

@@ -29,7 +29,7 @@ struct options {
     const char *key, *app_id, *asset, *user, *name, *kind, *metadata, *trace_id, *traceparent,
         *deadline, *expires_in, *to, *direction, *if_seq, *if_balance, *not_before, *not_after,
         *jobs, *from, *as_of, *limit, *cursor, *order, *trace, *max_amount, *daily_limit, *note,
-        *checkpoints, *account, *scope, *overlap;
+        *checkpoints, *account, *scope, *overlap, *types;
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;
@@ -39,6 +39,7 @@ struct options {
     bool from_start;
     bool keep_rest; /* capture: the rest stays held */
     bool dry_run;
+    bool ordered, webhook_private;
     bool independent;                                   /* batch: each command for itself */
     bool check, keep_going, events, changed, no_verify; /* import */
 };
@@ -57,6 +58,7 @@ enum exit_code run_health(const struct options *options, const char *verb, char 
 enum exit_code run_asset(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_policy(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_key(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_webhook(const struct options *options, const char *verb, char **arguments);
 
 /* Of arguments and options. What is wrong is said. */
 enum exit_code parse_amount(const struct options *options, const char *text, struct amount *out);

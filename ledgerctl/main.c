@@ -20,7 +20,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, import, verify, scheduled, sink and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, webhook, import, verify, scheduled, sink and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &options.http_port, 0, "8000",
@@ -29,6 +29,8 @@ static const struct setting SETTINGS[] = {
      0, 0, NULL, false, "first word of every exchange and queue name"},
     {"LEDGER_USER_ID", SETTING_TEXT, options.user_id, sizeof options.user_id, "",
      0, 0, NULL, false, "sent with commands, for the policy: the name of RabbitMQ's login; empty: none"},
+    {"LEDGER_WEBHOOK_PRIVATE", SETTING_BOOL, &options.webhook_private, 0, "off",
+     0, 0, NULL, false, "webhook add: http and addresses that are not public are allowed, as by ledger-webhooks"},
 };
 
 static const struct verb {
@@ -62,6 +64,7 @@ static const struct verb {
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"policy",          "list | allow | ...", "who may do what; policy help tells more",             1, 5, run_policy},
     {"key",             "list | add | ...",   "of those who call the gateway; key help tells more",  1, 2, run_key},
+    {"webhook",         "list | add | ...",   "endpoints that are told of events; webhook help tells more", 1, 2, run_webhook},
     {"verify",          "",                   "recomputes every balance and every hash; fails when the books are wrong", 0, 0, run_verify},
     {"import",          "FILE...",            "past commands, or accounts with their balances, from CSV or JSON lines", 1, 256, run_import_files},
     {"proof",           "TRANSACTION",        "that it is in what the notary signed, as JSON; --account", 1, 1, run_proof},
@@ -143,7 +146,13 @@ static void help(void)
         "  --daily-limit AMOUNT policy allow: at most so much a caller and UTC day, with --asset\n"
         "  --note TEXT          policy allow, key add: why\n"
         "  --scope SCOPE        key add: read, write or read,write (read); --expires-in SECONDS\n"
-        "  --overlap SECONDS    key rotate: for how long the old one is still taken (86400)\n"
+        "  --overlap SECONDS    key rotate, webhook rotate-secret: for how long the old one is "
+        "still taken\n"
+        "                       (86400)\n"
+        "  --types LIST         webhook add: only these events, as transaction.*,hold.placed; "
+        "--account\n"
+        "                       PATTERN: of these accounts; --ordered: an account's in their "
+        "order\n"
         "  --from-start         rebase, sink add: publish everything that the outbox holds\n"
         "  --check              import: decide every line, tell what is refused, change nothing\n"
         "  --at TIME            import: when lines happened that do not say so (now)\n"
@@ -210,6 +219,7 @@ static const struct {
     {"note", &options.note},
     {"scope", &options.scope},
     {"overlap", &options.overlap},
+    {"types", &options.types},
     {"account", &options.account},
 };
 static const struct {
@@ -221,7 +231,7 @@ static const struct {
     {"dry-run", &options.dry_run},       {"independent", &options.independent},
     {"check", &options.check},           {"keep-going", &options.keep_going},
     {"events", &options.events},         {"changed", &options.changed},
-    {"no-verify", &options.no_verify},
+    {"no-verify", &options.no_verify},   {"ordered", &options.ordered},
 };
 enum {
     TEXTS_COUNT = sizeof TEXTS / sizeof TEXTS[0],

@@ -48,6 +48,7 @@ bool names_make(struct names *names, const char *prefix, uint32_t shards, struct
     name_join(names->events, prefix, ".events");
     name_join(names->dlx, prefix, ".dlx");
     name_join(names->dlq, prefix, ".dlq");
+    name_join(names->webhooks, prefix, ".webhooks");
     for (uint32_t i = 0; i < shards; i++) {
         char suffix[32];
         (void)snprintf(suffix, sizeof suffix, ".commands.%u", i);
@@ -56,14 +57,19 @@ bool names_make(struct names *names, const char *prefix, uint32_t shards, struct
     return true;
 }
 
+static bool is_below(struct text name, const char *family)
+{
+    struct text above = text_of(family);
+
+    return name.length > above.length && name.bytes[above.length] == '.' &&
+           text_equal((struct text){name.bytes, above.length}, above);
+}
+
 /* A shard's name counts whatever its number is: the ledger may have had more shards before. */
 bool names_is_own_queue(const struct names *names, struct text queue)
 {
-    struct text commands = text_of(names->commands);
-
-    if (text_equal(queue, text_of(names->dlq))) return true;
-    return queue.length > commands.length && queue.bytes[commands.length] == '.' &&
-           text_equal((struct text){queue.bytes, commands.length}, commands);
+    return text_equal(queue, text_of(names->dlq)) || text_equal(queue, text_of(names->webhooks)) ||
+           is_below(queue, names->commands) || is_below(queue, names->webhooks);
 }
 
 static void exchange_set(struct topology_exchange *exchange, const char *name, const char *type)

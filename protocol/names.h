@@ -4,6 +4,7 @@
  *
  *   <p>.commands (topic) --#--> <p>.commands.shards (x-modulus-hash) --> <p>.commands.0 .. N-1
  *   <p>.events (topic)          <p>.dlx (topic) --#--> <p>.dlq
+ *   <p>.webhooks                declared by the process that has it: webhooks/queues.h
  *
  * Shard queues are quorum queues with a single active consumer and no delivery limit; what the
  * broker itself gives up (expired, or rejected as oversized) goes to <p>.dlx at least once.
@@ -19,7 +20,7 @@ enum { SHARDS_MAX = 256, PREFIX_LENGTH_MAX = 32 };
 struct names {
     uint32_t shards;
     char commands[TOPOLOGY_NAME_SIZE], spread[TOPOLOGY_NAME_SIZE], events[TOPOLOGY_NAME_SIZE];
-    char dlx[TOPOLOGY_NAME_SIZE], dlq[TOPOLOGY_NAME_SIZE];
+    char dlx[TOPOLOGY_NAME_SIZE], dlq[TOPOLOGY_NAME_SIZE], webhooks[TOPOLOGY_NAME_SIZE];
     char shard[SHARDS_MAX][TOPOLOGY_NAME_SIZE];
 };
 

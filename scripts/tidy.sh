@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
-code='base protocol ledger outbox notary dlq worker client import gateway ledgerctl'
+code='base protocol ledger outbox notary dlq worker client import gateway webhooks ledgerctl'
 bad=0
 fault() { [ -z "$2" ] || { printf '%s\n  ^ %s\n' "$2" "$1"; bad=1; }; }
 
@@ -12,21 +12,22 @@ sources=$(find $code -name '*.[ch]' 2>/dev/null | sort)
 # shellcheck disable=SC2086 # file names without spaces
 all=$(find $sources tests -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null | sort)
 [ -n "$all" ] || exit 0
-pure=$(echo "$sources" | grep -E '^((protocol|ledger|outbox)/|import/(line|csv)\.|gateway/(route|ask|answer)\.)' | grep -vE '(_(pg|amqp|redis|http|kafka)\.[ch]|/main\.c)$')
+pure=$(echo "$sources" | grep -E '^((protocol|ledger|outbox)/|import/(line|csv)\.|gateway/(route|ask|answer)\.|webhooks/(endpoint|schedule|signature|split|webhook)\.)' | grep -vE '(_(pg|amqp|redis|http|kafka)\.[ch]|/main\.c)$')
 search() { flags=$1 pattern=$2; shift 2; grep -n "$flags" -e "$pattern" "$@" /dev/null; } # never reads stdin
 
 # Includes point one way: base <- protocol <- ledger <- outbox <- dlq, worker and import, which do not know each other.
 down() { fault "$1 may not know $2" "$(grep -rnE "#include \"($2)/" "$1" --include='*.[ch]' 2>/dev/null)"; }
-down base 'protocol|ledger|outbox|notary|dlq|worker|client|import|gateway|ledgerctl|tests'
-down protocol 'ledger|outbox|notary|dlq|worker|client|import|gateway|ledgerctl|tests'
-down ledger 'outbox|notary|dlq|worker|client|import|gateway|ledgerctl|tests'
-down outbox 'notary|dlq|worker|client|import|gateway|ledgerctl|tests'
-down notary 'dlq|worker|client|import|gateway|ledgerctl|tests'
-down dlq 'notary|worker|client|import|gateway|ledgerctl|tests'
-down worker 'notary|dlq|client|import|gateway|ledgerctl|tests'
-down client 'ledger|outbox|notary|dlq|worker|import|gateway|ledgerctl|tests'
-down import 'notary|dlq|worker|client|gateway|ledgerctl|tests'
-down gateway 'notary|dlq|worker|import|ledgerctl|tests'
+down base 'protocol|ledger|outbox|notary|dlq|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down protocol 'ledger|outbox|notary|dlq|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down ledger 'outbox|notary|dlq|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down outbox 'notary|dlq|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down notary 'dlq|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down dlq 'notary|worker|client|import|gateway|webhooks|ledgerctl|tests'
+down worker 'notary|dlq|client|import|gateway|webhooks|ledgerctl|tests'
+down client 'ledger|outbox|notary|dlq|worker|import|gateway|webhooks|ledgerctl|tests'
+down import 'notary|dlq|worker|client|gateway|webhooks|ledgerctl|tests'
+down gateway 'notary|dlq|worker|import|webhooks|ledgerctl|tests'
+down webhooks 'notary|dlq|worker|client|import|gateway|ledgerctl|tests'
 down ledgerctl 'tests'
 
 # The file name says whether it does I/O, and with what.
