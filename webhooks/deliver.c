@@ -61,7 +61,7 @@ void jobs_drop(struct dispatcher *dispatcher)
 
 static bool has_order(const struct job *job)
 {
-    return job->outlet->endpoint.ordered && job->webhook.account.length > 0 &&
+    return job->outlet->endpoint.ordered && id_is_valid(job->webhook.account) &&
            job->webhook.position > 0;
 }
 

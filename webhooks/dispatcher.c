@@ -103,7 +103,8 @@ static void disconnect(struct dispatcher *dispatcher)
     dispatcher->attempts_count = 0;
     arena_reset(&dispatcher->attempts_arena);
     dispatcher->refresh_due_ms = 0;
-    for (uint32_t i = 0; i < ENDPOINTS_MAX; i++) dispatcher->outlets[i].consumes = false;
+    for (uint32_t i = 0; i < ENDPOINTS_MAX; i++)
+        dispatcher->outlets[i].consumes = dispatcher->outlets[i].declared = false;
 }
 
 void dispatcher_close(struct dispatcher *dispatcher)
@@ -189,15 +190,26 @@ static uint32_t number_of(const struct dispatcher *dispatcher, const struct outl
     return QUEUE_FIRST + (uint32_t)(outlet - dispatcher->outlets);
 }
 
-static bool begin_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
+/* A paused one has its queue all the same: events gather there. */
+static bool declare_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
 {
     static struct queues_topology topology;
-    const struct dispatcher_settings *settings = dispatcher->settings;
 
+    if (outlet->declared) return true;
     queues_topology_of(&dispatcher->names, &outlet->endpoint, &topology);
-    if (!topology_apply(settings->amqp_url, &topology.topology, TOPOLOGY_DECLARE, err) ||
-        !consumer_subscribe(dispatcher->consumer, topology.queues[0].name,
-                            number_of(dispatcher, outlet), (uint16_t)settings->per_endpoint, err))
+    outlet->declared =
+        topology_apply(dispatcher->settings->amqp_url, &topology.topology, TOPOLOGY_DECLARE, err);
+    return outlet->declared;
+}
+
+static bool begin_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
+{
+    uint16_t prefetch = (uint16_t)dispatcher->settings->per_endpoint;
+    char queue[TOPOLOGY_NAME_SIZE];
+
+    queue_of_endpoint(&dispatcher->names, outlet->endpoint.id, queue);
+    if (!consumer_subscribe(dispatcher->consumer, queue, number_of(dispatcher, outlet), prefetch,
+                            err))
         return false;
     outlet->consumes = true;
     log_info("endpoint %s is posted to", outlet->endpoint.id);
@@ -210,17 +222,6 @@ static bool end_outlet(struct dispatcher *dispatcher, struct outlet *outlet, str
     outlet->failing_since_ms = 0;
     log_info("endpoint %s is not posted to any more", outlet->endpoint.id);
     return consumer_cancel(dispatcher->consumer, number_of(dispatcher, outlet), err);
-}
-
-/* A paused one has its queue all the same: events gather there. */
-static bool declare_paused(struct dispatcher *dispatcher, const struct outlet *outlet,
-                           struct err *err)
-{
-    static struct queues_topology topology;
-
-    queues_topology_of(&dispatcher->names, &outlet->endpoint, &topology);
-    return topology_apply(dispatcher->settings->amqp_url, &topology.topology, TOPOLOGY_DECLARE,
-                          err);
 }
 
 static bool remove_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
@@ -238,16 +239,15 @@ static bool remove_outlet(struct dispatcher *dispatcher, struct outlet *outlet, 
 static bool update_outlet(struct dispatcher *dispatcher, struct outlet *outlet,
                           const struct endpoint *endpoint, struct err *err)
 {
-    bool is_new = !outlet->used, wanted = !endpoint->paused && !endpoint->removed;
+    bool wanted = !endpoint->paused && !endpoint->removed;
     uint64_t now_ms = clock_monotonic_ms();
 
     outlet->used = true;
     outlet->endpoint = *endpoint;
     if (endpoint->removed && outlet->removed_ms == 0) outlet->removed_ms = now_ms;
+    if (!endpoint->removed && !declare_outlet(dispatcher, outlet, err)) return false;
     if (wanted && !outlet->consumes) return begin_outlet(dispatcher, outlet, err);
     if (!wanted && outlet->consumes) return end_outlet(dispatcher, outlet, err);
-    if (is_new && endpoint->paused && !endpoint->removed)
-        return declare_paused(dispatcher, outlet, err);
     return outlet->removed_ms == 0 || now_ms - outlet->removed_ms < REMOVE_MS ||
            remove_outlet(dispatcher, outlet, err);
 }

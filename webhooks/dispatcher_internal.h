@@ -19,7 +19,7 @@
 enum { WINDOW = 1024, ATTEMPTS_KEPT = 512, QUEUE_EVENTS = 0, QUEUE_FIRST = 1 };
 
 struct outlet { /* an endpoint, and what this process does about it; its queue is QUEUE_FIRST + i */
-    bool used, consumes;
+    bool used, declared, consumes;
     struct endpoint endpoint;
     uint64_t removed_ms;       /* since when it is being removed; 0: it is not */
     uint64_t failing_since_ms; /* 0: the last post was accepted */

@@ -7,7 +7,7 @@
 
 #include "webhooks/endpoint.h"
 
-enum { SIGNATURE_SIZE = 2 * 48 + 1 }; /* two of "v1," and base64 of 32 bytes, a space between */
+enum { SIGNATURE_SIZE = 2 * 48 }; /* two of "v1," and base64 of 32 bytes, a space, a NUL */
 
 /* The value of webhook-signature over id.timestamp.body, by each secret that is there. */
 void signature_make(const struct endpoint *endpoint, struct text id, int64_t timestamp_s,

@@ -280,6 +280,25 @@ static void a_replay_has_no_user_id_and_never_expires(void **state)
     assert_text(parsed.message_id, "key-1");
 }
 
+static void only_what_was_for_a_webhook_goes_back_there(void **state)
+{
+    static const struct {
+        const char *reason;
+        bool webhook;
+    } rows[] = {{"webhook_failed", true},
+                {"webhook_unreadable", true},
+                {"malformed", false},
+                {"webhook", false},
+                {"", false}};
+    struct letter letter = {.reason = {0}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        letter.reason = text_of(rows[i].reason);
+        assert_int_equal(letter_is_webhook(&letter), rows[i].webhook);
+    }
+}
+
 /* The namespace of its key must not become who replays it. */
 static void a_replay_may_be_somebodys(void **state)
 {
@@ -697,6 +716,7 @@ int main(void)
         cmocka_unit_test(a_replay_publishes_what_it_was),
         cmocka_unit_test(a_replay_is_rid_of_its_deaths),
         cmocka_unit_test(a_replay_has_no_user_id_and_never_expires),
+        cmocka_unit_test(only_what_was_for_a_webhook_goes_back_there),
         cmocka_unit_test(a_replay_may_be_somebodys),
         cmocka_unit_test(a_replay_sends_no_copies),
         cmocka_unit_test(a_filter_wants_all_of_its_parts),

@@ -80,6 +80,10 @@ static void test_own_queues(void **state)
         {"ledger.commands.3", true},
         {"ledger.commands.200", true}, /* a shard of larger days */
         {"ledger.commands", false},    /* no queue has this name, so nothing is to be protected */
+        {"ledger.webhooks", true},
+        {"ledger.webhooks.to.0123456789abcdef", true},
+        {"ledger.webhooks.delay.5000", true},
+        {"ledger.webhooksx", false},
         {"ledger.dlq2", false},
         {"ledger.dl", false},
         {"ledger.commandsx0", false},
