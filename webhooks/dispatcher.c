@@ -191,15 +191,20 @@ static uint32_t number_of(const struct dispatcher *dispatcher, const struct outl
 }
 
 /* A paused one has its queue all the same: events gather there. */
-static bool declare_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
+static bool declare_new(struct dispatcher *dispatcher, const struct endpoint *endpoints,
+                        uint32_t count, struct err *err)
 {
     static struct queues_topology topology;
 
-    if (outlet->declared) return true;
-    queues_topology_of(&dispatcher->names, &outlet->endpoint, &topology);
-    outlet->declared =
-        topology_apply(dispatcher->settings->amqp_url, &topology.topology, TOPOLOGY_DECLARE, err);
-    return outlet->declared;
+    queues_begin(&topology);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct outlet *outlet = outlet_of(dispatcher, endpoints[i].id);
+        if (outlet != NULL && !outlet->declared && !endpoints[i].removed)
+            queues_add(&dispatcher->names, &endpoints[i], &topology);
+    }
+    return topology.topology.queues_count == 0 ||
+           topology_apply(dispatcher->settings->amqp_url, &topology.topology, TOPOLOGY_DECLARE,
+                          err);
 }
 
 static bool begin_outlet(struct dispatcher *dispatcher, struct outlet *outlet, struct err *err)
@@ -245,7 +250,7 @@ static bool update_outlet(struct dispatcher *dispatcher, struct outlet *outlet,
     outlet->used = true;
     outlet->endpoint = *endpoint;
     if (endpoint->removed && outlet->removed_ms == 0) outlet->removed_ms = now_ms;
-    if (!endpoint->removed && !declare_outlet(dispatcher, outlet, err)) return false;
+    outlet->declared = true;
     if (wanted && !outlet->consumes) return begin_outlet(dispatcher, outlet, err);
     if (!wanted && outlet->consumes) return end_outlet(dispatcher, outlet, err);
     return outlet->removed_ms == 0 || now_ms - outlet->removed_ms < REMOVE_MS ||
@@ -283,7 +288,8 @@ static bool refresh(struct dispatcher *dispatcher, struct err *err)
     if (clock_monotonic_ms() < dispatcher->refresh_due_ms) return true;
     dispatcher->refresh_due_ms = clock_monotonic_ms() + REFRESH_MS;
     if (!endpoints_read(dispatcher->db, endpoints, &count, err) ||
-        !forget_outlets(dispatcher, endpoints, count, err))
+        !forget_outlets(dispatcher, endpoints, count, err) ||
+        !declare_new(dispatcher, endpoints, count, err))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         struct outlet *outlet = outlet_of(dispatcher, endpoints[i].id);

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define USER_AGENT "user-agent: ledger-webhooks/" LEDGER_VERSION
+
 enum { ANSWER_MAX = 4096, ANSWER_HEADERS_MAX = 65536, US_PER_MS = 1000, CACHE_MAX = 256 };
 
 struct posts {
@@ -90,8 +92,8 @@ static void forget(struct posts *posts, struct under_way *one)
 
 static bool add_headers(struct under_way *one, const struct post *post)
 {
-    static const char *const always[] = {"content-type: application/json", "accept:", "expect:",
-                                         "user-agent: ledger-webhooks/" LEDGER_VERSION};
+    static const char *const always[] = {"content-type: application/json",
+                                         "accept:", "expect:", USER_AGENT};
 
     for (size_t i = 0; i < sizeof always / sizeof always[0] + post->headers_count; i++) {
         size_t own = sizeof always / sizeof always[0];

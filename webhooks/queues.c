@@ -63,7 +63,7 @@ static void add_delay(const struct names *names, uint32_t delay_ms, struct queue
     add(queue, "x-dead-letter-strategy")->text = "at-least-once";
 }
 
-static void begin(struct queues_topology *out)
+void queues_begin(struct queues_topology *out)
 {
     memset(out, 0, sizeof *out);
     out->topology = (struct topology){.queues = out->queues, .bindings = &out->binding};
@@ -72,7 +72,7 @@ static void begin(struct queues_topology *out)
 void queues_topology(const struct names *names, const struct schedule *schedule,
                      struct queues_topology *out)
 {
-    begin(out);
+    queues_begin(out);
     struct topology_queue *queue = add_queue(out);
     (void)snprintf(queue->name, sizeof queue->name, "%s", names->webhooks);
     make_single(queue);
@@ -85,10 +85,10 @@ void queues_topology(const struct names *names, const struct schedule *schedule,
     out->topology.bindings_count = 1;
 }
 
-void queues_topology_of(const struct names *names, const struct endpoint *endpoint,
-                        struct queues_topology *out)
+void queues_add(const struct names *names, const struct endpoint *endpoint,
+                struct queues_topology *out)
 {
-    begin(out);
+    assert(out->topology.queues_count < ENDPOINTS_MAX);
     struct topology_queue *queue = add_queue(out);
     queue_of_endpoint(names, endpoint->id, queue->name);
     if (endpoint->ordered) make_single(queue);

@@ -18,10 +18,10 @@
 #include "webhooks/endpoint.h"
 #include "webhooks/schedule.h"
 
-enum { DELAY_QUEUES_MAX = SCHEDULE_MAX * JITTERS };
+_Static_assert(1 + SCHEDULE_MAX * JITTERS <= ENDPOINTS_MAX, "either fits below");
 
 struct queues_topology { /* large: static or malloc'ed */
-    struct topology_queue queues[DELAY_QUEUES_MAX + 1];
+    struct topology_queue queues[ENDPOINTS_MAX];
     struct topology_binding binding;
     struct topology topology; /* points into the above */
 };
@@ -29,9 +29,10 @@ struct queues_topology { /* large: static or malloc'ed */
 /* The first queue and the delays. The exchange is the ledger's: it must be there. */
 void queues_topology(const struct names *names, const struct schedule *schedule,
                      struct queues_topology *out);
-/* That of one endpoint. */
-void queues_topology_of(const struct names *names, const struct endpoint *endpoint,
-                        struct queues_topology *out);
+/* Those of endpoints, one by one; ENDPOINTS_MAX fit. */
+void queues_begin(struct queues_topology *out);
+void queues_add(const struct names *names, const struct endpoint *endpoint,
+                struct queues_topology *out);
 
 void queue_of_endpoint(const struct names *names, const char *id,
                        char name[static TOPOLOGY_NAME_SIZE]);
