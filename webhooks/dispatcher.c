@@ -340,13 +340,14 @@ static bool is_idle(const struct dispatcher *dispatcher)
     return dispatcher->jobs == NULL && dispatcher->feeds == NULL && dispatcher->receipts == NULL;
 }
 
+/* Waits for posts; without any for confirms, or for the broker to take messages again. */
 static bool work(struct dispatcher *dispatcher, struct err *err)
 {
-    if (!feeds_turn(dispatcher, err)) return false;
-    bool posting = posts_in_flight(dispatcher->posts) > 0;
-    bool confirming = publisher_in_flight(dispatcher->publisher) > 0;
-    return receipts_turn(dispatcher, confirming && !posting ? BUSY_MS : 0, err) &&
-           jobs_turn(dispatcher, posting ? BUSY_MS : 0, err) &&
+    uint32_t wait_ms = posts_in_flight(dispatcher->posts) > 0 ? BUSY_MS : 0;
+
+    if (!feeds_turn(dispatcher, err) || !jobs_turn(dispatcher, wait_ms, err)) return false;
+    bool waits = posts_in_flight(dispatcher->posts) == 0 && !is_idle(dispatcher);
+    return receipts_turn(dispatcher, waits ? BUSY_MS : 0, err) &&
            (clock_monotonic_ms() < dispatcher->flush_due_ms || attempts_flush(dispatcher, err));
 }
 

@@ -8,7 +8,8 @@
  * All are quorum queues without a delivery limit. One consumer is active on the first, and on an
  * endpoint's when it wants order, so that messages are taken in their order. A delay leads back to
  * the first queue, which is always there: the broker keeps what it cannot deliver, and one endpoint
- * that was removed would hold up the others.
+ * that was removed would hold up the others. What it cannot deliver just then, as while it starts,
+ * it tries again after three minutes.
  */
 #ifndef WEBHOOKS_QUEUES_H
 #define WEBHOOKS_QUEUES_H

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 source tests/whole.sh
 
 ledger_begin webhooks
-export LEDGER_WEBHOOK_PRIVATE=on LEDGER_WEBHOOK_SCHEDULE=1,2,3 LEDGER_WEBHOOK_TIMEOUT_MS=1500
+export LEDGER_WEBHOOK_PRIVATE=on LEDGER_WEBHOOK_SCHEDULE=1,2,3 LEDGER_WEBHOOK_TIMEOUT_MS=1500 LEDGER_WEBHOOK_PER_ENDPOINT=2
 posts=$logs/posts secrets=$logs/secrets healed=$logs/healed
 declare -A ids=()
 touch "$posts" "$secrets"
@@ -73,8 +73,9 @@ awk '$1 == "ordered" && $3 == "accepted" && !seen[$2]++ && $5 != "-" {
 echo "given up in time, and brought back"
 until_true 30 "6 dead letters" eval '(($(dead) == 6))'
 late=$(sql "SELECT count(*) FROM (SELECT try, extract(epoch FROM attempted_at - lag(attempted_at) OVER (PARTITION BY event ORDER BY id)) AS gap
-    FROM webhook_attempt WHERE endpoint = '${ids[dead]}') a WHERE try > 1 AND gap NOT BETWEEN try - 1 AND (try - 1) * 1.2 + 2")
+    FROM webhook_attempt WHERE endpoint = '${ids[dead]}') a WHERE try > 1 AND gap NOT BETWEEN try - 1 AND (try - 1) * 1.2 + 5")
 [[ $late == 0 ]] || fail "$late tries are not in the schedule"
+[[ $(ctl webhook attempts "${ids[dead]}" --limit 1) == *'"try":4,"status":503'* ]] || fail "the attempts are not listed"
 (($(accepted trap) == 0)) || fail "a redirect was followed"
 [[ $(ctl webhook list) == *"\"id\":\"${ids[gone]}\""*'"pause_reason":"it answered 410 Gone"'* ]] || fail "410 does not pause"
 touch "$healed"
@@ -127,6 +128,8 @@ done
 process_end dispatcher
 process_end worker
 process_end relay
+! sql 'SET ROLE ledger_reader; SELECT secret FROM webhook_endpoint' 2>/dev/null || fail "who reads all reads secrets"
+! sql 'SET ROLE ledger_webhooks; SELECT 1 FROM account' 2>/dev/null || fail "the dispatcher reads accounts"
 "$bin/ledgerctl" verify >/dev/null
 awk '{ n[$3]++ } END { for (v in n) printf "%d posts %s, ", n[v], v }' "$posts"
 echo "$(dead) dead letters left"
