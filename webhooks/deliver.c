@@ -23,6 +23,7 @@
 
 enum { RESULTS_MAX = 64, ACCEPTED_FIRST = 200, ACCEPTED_LAST = 299, GONE = 410 };
 enum { US_PER_S = 1000000, US_PER_MS = 1000, ERROR_SIZE = 256, FLUSH_MS = 100 };
+enum { MISSED_S = 600, MISSED_MAX = 100 };
 
 /* --- in --------------------------------------------------------------------------------------- */
 
@@ -263,7 +264,6 @@ static bool wake(struct dispatcher *dispatcher, const struct parked *parked,
     struct webhook webhook;
     struct bytes properties;
 
-    if (parked->endpoint.length == 0) return true;
     if (!text_copy(parked->endpoint, id, sizeof id) ||
         !webhook_read(parked->properties, &webhook) ||
         !webhook_write(&webhook, &dispatcher->scratch, &properties))
@@ -282,21 +282,23 @@ static bool leave(struct dispatcher *dispatcher, const struct job *job, struct r
 
     return place_leave(dispatcher->db, &place, err) &&
            parked_next(dispatcher->db, &place, &dispatcher->scratch, &parked, err) &&
-           wake(dispatcher, &parked, receipt, err);
+           (parked.endpoint.length == 0 || wake(dispatcher, &parked, receipt, err));
 }
 
 bool wake_missed(struct dispatcher *dispatcher, struct err *err)
 {
-    struct receipt *receipt;
-    struct parked parked;
-
-    arena_reset(&dispatcher->scratch);
-    if (!parked_missed(dispatcher->db, schedule_lost_s(&dispatcher->schedule), &dispatcher->scratch,
-                       &parked, err) ||
-        !receipt_open(dispatcher, 0, &receipt, err))
-        return false;
-    receipt->open = false;
-    return wake(dispatcher, &parked, receipt, err);
+    for (uint32_t i = 0; i < MISSED_MAX && publisher_room(dispatcher->publisher) > 0; i++) {
+        struct receipt *receipt;
+        struct parked parked;
+        arena_reset(&dispatcher->scratch);
+        if (!parked_missed(dispatcher->db, MISSED_S, &dispatcher->scratch, &parked, err))
+            return false;
+        if (parked.endpoint.length == 0) return true;
+        if (!receipt_open(dispatcher, 0, &receipt, err)) return false;
+        receipt->open = false;
+        if (!wake(dispatcher, &parked, receipt, err)) return false;
+    }
+    return true;
 }
 
 static bool give_up(struct dispatcher *dispatcher, const struct job *job, struct receipt *receipt,

@@ -369,9 +369,7 @@ static void report(const struct dispatcher *dispatcher)
 
 static bool expire(struct dispatcher *dispatcher, struct err *err)
 {
-    if (clock_monotonic_ms() < dispatcher->expire_due_ms ||
-        publisher_room(dispatcher->publisher) == 0)
-        return true;
+    if (clock_monotonic_ms() < dispatcher->expire_due_ms) return true;
     dispatcher->expire_due_ms = clock_monotonic_ms() + EXPIRE_MS;
     return attempts_expire(dispatcher->db, dispatcher->settings->keep_days,
                            schedule_lost_s(&dispatcher->schedule), err) &&

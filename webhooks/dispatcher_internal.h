@@ -112,7 +112,7 @@ MUST_CHECK bool job_take(struct dispatcher *dispatcher, const struct delivery *d
                          struct err *err);
 /* Starts posts, takes what has ended (waiting at most wait_ms), and sees to what failed. */
 MUST_CHECK bool jobs_turn(struct dispatcher *dispatcher, uint32_t wait_ms, struct err *err);
-/* Whoever missed his turn has it; needs publisher_room. */
+/* Whoever missed his turn has it. */
 MUST_CHECK bool wake_missed(struct dispatcher *dispatcher, struct err *err);
 MUST_CHECK bool attempts_flush(struct dispatcher *dispatcher, struct err *err);
 void jobs_drop(struct dispatcher *dispatcher);

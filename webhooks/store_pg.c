@@ -53,13 +53,17 @@ static const struct statement take_place = {
                     " ON CONFLICT (endpoint, account, position) DO UPDATE SET waits_from = now(),"
                     "    properties = excluded.properties, body = excluded.body"};
 static const struct statement next_parked = {
-    "webhook_next", "SELECT endpoint, account, properties, body FROM webhook_waiting"
-                    " WHERE endpoint = $1::text AND account = $2::text ORDER BY position LIMIT 1"};
+    "webhook_next", "UPDATE webhook_waiting SET waits_from = now()"
+                    " WHERE endpoint = $1::text AND account = $2::text AND body IS NOT NULL"
+                    "   AND position = (SELECT min(position) FROM webhook_waiting"
+                    "                    WHERE endpoint = $1::text AND account = $2::text)"
+                    " RETURNING endpoint, account, properties, body"};
 static const struct statement missed_parked = {
     "webhook_missed",
     "UPDATE webhook_waiting AS w SET waits_from = now()"
     "  FROM (SELECT endpoint, account, position FROM webhook_waiting AS one"
     "         WHERE body IS NOT NULL AND waits_from < now() - $1::int8 * interval '1 second'"
+    "           AND endpoint IN (SELECT id FROM webhook_endpoint WHERE NOT paused)"
     "           AND NOT EXISTS (SELECT 1 FROM webhook_waiting AS earlier"
     "                            WHERE earlier.endpoint = one.endpoint"
     "                              AND earlier.account = one.account"
@@ -449,14 +453,14 @@ bool parked_next(struct db *db, const struct place *place, struct arena *arena, 
     return ok;
 }
 
-bool parked_missed(struct db *db, uint32_t lost_s, struct arena *arena, struct parked *out,
+bool parked_missed(struct db *db, uint32_t missed_s, struct arena *arena, struct parked *out,
                    struct err *err)
 {
     uint8_t seconds[NUMBER_SIZE];
-    const struct param lost = param_number(lost_s, seconds);
+    const struct param missed = param_number(missed_s, seconds);
     PGresult *rows;
 
-    if (!query_one(db, &missed_parked, &lost, 1, &rows, err)) return false;
+    if (!query_one(db, &missed_parked, &missed, 1, &rows, err)) return false;
     bool ok = take_parked(rows, arena, out, err);
     PQclear(rows);
     return ok;

@@ -44,15 +44,16 @@ MUST_CHECK bool place_park(struct db *db, const struct place *place, struct byte
                            struct bytes body, struct err *err);
 MUST_CHECK bool place_leave(struct db *db, const struct place *place, struct err *err);
 
-/* The first of the account, if it waits: it is its turn. Or one of any account, whose turn was
- * missed for lost_s. In the arena; an empty endpoint: there is none. */
+/* The first of the account, if it waits: it is its turn. Or the first of any account that has been
+ * first, and waited, for missed_s: it was not told, or the way to the endpoint is long. In the
+ * arena; an empty endpoint: there is none. */
 struct parked {
     struct text endpoint, account;
     struct bytes properties, body;
 };
 MUST_CHECK bool parked_next(struct db *db, const struct place *place, struct arena *arena,
                             struct parked *out, struct err *err);
-MUST_CHECK bool parked_missed(struct db *db, uint32_t lost_s, struct arena *arena,
+MUST_CHECK bool parked_missed(struct db *db, uint32_t missed_s, struct arena *arena,
                               struct parked *out, struct err *err);
 
 /* --- for its owner --- */

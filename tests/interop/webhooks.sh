@@ -70,6 +70,13 @@ echo "an account's events in their order"
 awk '$1 == "ordered" && $3 == "accepted" && !seen[$2]++ && $5 != "-" {
     if ($5 < last[$4]) { print "out of order: " $0; bad = 1 } last[$4] = $5 } END { exit bad }' "$posts" || fail "the order"
 
+# One that waits for what never comes, and for which somebody has put that right: see the end.
+sql "INSERT INTO webhook_waiting (endpoint, account, position) VALUES ('${ids[ordered]}', 'ann', 1)"
+ctl deposit ann 1.00 --key waits >/dev/null
+events=$((events + 1))
+until_true 10 "it waits" eval '[[ $(sql "SELECT count(*) FROM webhook_waiting WHERE body IS NOT NULL") == 1 ]]'
+sql "DELETE FROM webhook_waiting WHERE body IS NULL; UPDATE webhook_waiting SET waits_from = now() - interval '1 hour'"
+
 echo "given up in time, and brought back"
 until_true 30 "6 dead letters" eval '(($(dead) == 6))'
 late=$(sql "SELECT count(*) FROM (SELECT try, extract(epoch FROM attempted_at - lag(attempted_at) OVER (PARTITION BY event ORDER BY id)) AS gap
@@ -95,6 +102,8 @@ last=$(awk '$1 == "big" { print $2 }' "$posts" | tail -n 1)
 "$bin/ledgerctl" webhook resume "${ids[good]}" >/dev/null
 until_true 10 "what had gathered" grep "^good $last accepted" "$posts"
 "$bin/ledgerctl" webhook remove "${ids[hang]}" >/dev/null
+until_true 15 "all at the ordered one" eval '(($(accepted ordered) == events + 1))'
+until_true 5 "nothing waits" eval '[[ $(sql "SELECT count(*) FROM webhook_waiting") == 0 ]]'
 until_true 15 "hang is removed" has_logged dispatcher "endpoint ${ids[hang]} is removed"
 
 echo "whom it trusts, and what is inside"
