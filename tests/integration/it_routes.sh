@@ -41,7 +41,9 @@ routes() { # which queue each of 400 accounts' commands come to
 import os, sys
 import pika
 prefix, shards = sys.argv[1], int(sys.argv[2])
-with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) as connection:
+place = pika.URLParameters(os.environ["LEDGER_AMQP_URL"])
+place.connection_attempts, place.retry_delay = 20, 1  # one that starts listens before it lets in
+with pika.BlockingConnection(place) as connection:
     channel = connection.channel()
     channel.confirm_delivery()
     for account in range(400):
