@@ -156,6 +156,16 @@ bool db_usable(const struct db *db)
     return db->usable;
 }
 
+bool db_verifier(struct db *db, const char *login, const char *password, char *out, size_t size,
+                 struct err *err)
+{
+    char *made = PQencryptPasswordConn(db->conn, password, login, "scram-sha-256");
+    bool ok = made != NULL && snprintf(out, size, "%s", made) < (int)size;
+
+    PQfreemem(made);
+    return ok || err_set(err, ERR_FATAL, "could not make a verifier of the password of %s", login);
+}
+
 /* Reads the answers to the end and keeps the first error; the rest of the text was skipped then. */
 static bool run_answers(struct db *db, struct err *err)
 {

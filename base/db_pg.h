@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct db;
@@ -30,5 +31,8 @@ bool db_usable(const struct db *db);
 /* Runs one or more statements without parameters, outside the pipeline, results dropped. They are
  * one transaction unless they say otherwise; after a failure none is left open. */
 MUST_CHECK bool db_run(struct db *db, const char *sql, struct err *err);
+/* What the server keeps instead of a login's password (SCRAM-SHA-256), made here. */
+MUST_CHECK bool db_verifier(struct db *db, const char *login, const char *password, char *out,
+                            size_t size, struct err *err);
 
 #endif

@@ -33,7 +33,7 @@ struct options {
     const char *public_keys[PUBLIC_KEYS_MAX];
     uint32_t public_keys_count;
     uint32_t timeout_ms;
-    uint32_t http_port;
+    uint32_t http_port, shards;
     bool minor;   /* AMOUNT is in minor units */
     bool no_wait; /* publish, wait for the broker's confirm only */
     bool from_start;
@@ -47,6 +47,10 @@ struct options {
 /* Each runs one verb over its arguments (those after the verb that are no options). */
 enum exit_code run_command(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_migrate(const struct options *options, const char *verb, char **arguments);
+enum exit_code run_database_logins(const struct options *options, const char *verb,
+                                   char **arguments);
+enum exit_code run_broker_definitions(const struct options *options, const char *verb,
+                                      char **arguments);
 enum exit_code run_verify(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_import_files(const struct options *options, const char *verb, char **arguments);
 enum exit_code run_proof(const struct options *options, const char *verb, char **arguments);

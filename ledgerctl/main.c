@@ -5,6 +5,7 @@
 #include "base/config.h"
 #include "base/version.h"
 #include "ledgerctl/ledgerctl.h"
+#include "protocol/names.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -20,13 +21,15 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, options.amqp_url, sizeof options.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
      0, 0, NULL, true, "RabbitMQ, for commands and queries"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, options.database_url, sizeof options.database_url, "postgresql://127.0.0.1:5432/ledger",
-     0, 0, NULL, true, "PostgreSQL, for migrate, asset, policy, key, webhook, import, verify, scheduled, sink and rebase"},
+     0, 0, NULL, true, "PostgreSQL, for migrate, database-logins, asset, policy, key, webhook, import, verify, scheduled, sink and rebase"},
     {"LEDGER_EVENT_FORMAT", SETTING_CHOICE, &options.event_encoding, 0, "msgpack",
      0, 0, "msgpack|json", false, "import --events: as the workers have it"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &options.http_port, 0, "8000",
      0, 65535, NULL, false, "health: of the process that is asked"},
     {"LEDGER_PREFIX", SETTING_TEXT, options.prefix, sizeof options.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
+    {"LEDGER_SHARDS", SETTING_NUMBER, &options.shards, 0, "8",
+     1, SHARDS_MAX, NULL, false, "broker-definitions: as the workers have it"},
     {"LEDGER_USER_ID", SETTING_TEXT, options.user_id, sizeof options.user_id, "",
      0, 0, NULL, false, "sent with commands, for the policy: the name of RabbitMQ's login; empty: none"},
     {"LEDGER_WEBHOOK_PRIVATE", SETTING_BOOL, &options.webhook_private, 0, "off",
@@ -61,6 +64,8 @@ static const struct verb {
     {"list-transactions", "ACCOUNT",          "its entries, the youngest first, a page at a time",   1, 1, run_command},
     {"statement",       "ACCOUNT",            "opening balance, entries, closing balance; --from, --to", 1, 1, run_statement},
     {"migrate",         "",                   "brings the database schema up to this version",       0, 0, run_migrate},
+    {"database-logins", "FOLDER",             "a PostgreSQL login for each kind of process, passwords from files", 1, 1, run_database_logins},
+    {"broker-definitions", "FOLDER",          "RabbitMQ's queues, users and permissions, to be imported", 1, 1, run_broker_definitions},
     {"asset",           "list | add CODE SCALE", "which assets there are; one more, for ever",       1, 3, run_asset},
     {"policy",          "list | allow | ...", "who may do what; policy help tells more",             1, 5, run_policy},
     {"key",             "list | add | ...",   "of those who call the gateway; key help tells more",  1, 2, run_key},
@@ -103,7 +108,7 @@ static void help(void)
            "usage: ledgerctl [OPTIONS] VERB ARGUMENTS\n\nverbs:\n",
            LEDGER_VERSION);
     for (size_t i = 0; i < VERBS_COUNT; i++)
-        printf("  %-17s %-20s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
+        printf("  %-18s %-20s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].help);
     printf(
         "\noptions:\n"
         "  --output table|json  how to print (table)\n"

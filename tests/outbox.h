@@ -38,6 +38,8 @@ static inline struct db *session_at(const char *url, const char *role)
     struct db *db = NULL;
 
     must(db_open(&db, &options, &err));
+    /* The owner of a test tampers with what is append-only. */
+    if (role == NULL) must(db_run(db, "SET ledger.rewrite_history = on", &err));
     return db;
 }
 

@@ -18,7 +18,7 @@ wrapper=() # what processes run under, such as valgrind
 declare -A pids=()
 
 fail() { echo "FAILED: $*" >&2; echo "the processes' logs are in $logs" >&2; exit 1; }
-sql() { psql -X -qAt -v ON_ERROR_STOP=1 "$LEDGER_DATABASE_URL" -c "SET search_path TO ledger" -c "$1"; }
+sql() { psql -X -qAt -v ON_ERROR_STOP=1 "$LEDGER_DATABASE_URL" -c "SET search_path TO ledger; SET ledger.rewrite_history = on" -c "$1"; }
 
 ledger_begin() {
     local database=it_${1//-/_}_$$
