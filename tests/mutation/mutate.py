@@ -24,11 +24,11 @@ import threading
 FILES = ["ledger/decide.c", "ledger/ledger.c", "ledger/accounts.c", "ledger/chain.c", "ledger/policy.c", "ledger/permission.c"]
 TESTS = ["test_ledger_holds", "test_ledger", "test_ledger_model", "test_batch", "test_ledger_floor",
          "test_ledger_history", "test_ledger_memory", "test_accounts", "test_ledger_policy", "test_policy", "test_schedule", "test_chain"]
-MODEL = ["model", "stream"]  # what test_ledger_model is linked with
 SEEDS = "12"  # of the model, for each mutant
 TIMEOUT_S = 20  # a mutant that never ends is noticed too
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+MODEL = [*sorted(path.stem for path in (ROOT / "tests").glob("model*.c")), "stream"]  # test_ledger_model is linked with it
 
 SWAPS = {
     "<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"], "==": ["!="], "!=": ["=="],
