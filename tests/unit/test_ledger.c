@@ -242,6 +242,27 @@ static void refusals_come_in_their_order_and_change_nothing(void **state)
               QUERIES[i].deadline_us, QUERIES[i].want);
 }
 
+/* What lies behind the batch's accounts is an earlier batch's. */
+static void a_user_of_another_batch_is_none(void **state)
+{
+    struct account behind = {.id = TEXT_LITERAL("new"), .opened = true};
+    struct request request = request_of(
+        (struct command){.type = COMMAND_UPDATE_USER, .user_id = TEXT_LITERAL("user")}, 1);
+    struct work work = {.request = &request};
+    struct batch batch = {.arena = &arena, .works = &work, .works_count = 1};
+    struct err err = {0};
+
+    (void)state;
+    behind.user_id = request.command.user_id;
+    arena_reset(&arena);
+    assert_true(ledger_collect_targets(&batch, &err));
+    assert_true(ledger_collect(&batch, &err));
+    assert_int_equal(batch.accounts_count, 0);
+    batch.accounts = &behind;
+    assert_true(ledger_apply(&batch, &err));
+    assert_int_equal(work.outcome.result, RESULT_USER_NOT_FOUND);
+}
+
 static void a_transfer_moves_and_counts(void **state)
 {
     (void)state;
@@ -463,6 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_come_in_their_order_and_change_nothing),
+        cmocka_unit_test(a_user_of_another_batch_is_none),
         cmocka_unit_test(a_transfer_moves_and_counts),
         cmocka_unit_test(a_batch_sees_what_a_system_account_moved),
         cmocka_unit_test(worlds_and_system_accounts_take_deltas_not_locks),
