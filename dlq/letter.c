@@ -170,7 +170,11 @@ static bool begins_with(struct text name, const char *prefix)
 
 bool letter_is_webhook(const struct letter *letter)
 {
-    return begins_with(letter->reason, "webhook_");
+    struct bytes headers = headers_of(letter->properties);
+    struct entry entry;
+
+    return begins_with(letter->reason, "webhook_") && !find(headers, "x-death", &entry) &&
+           !find(headers, "x-first-death-reason", &entry);
 }
 
 /* What dying has added, and the names for which the broker would send copies: each of those died a

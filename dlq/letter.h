@@ -38,7 +38,8 @@ struct letter {
     struct bytes decoded; /* the body as msgpack; empty when it is no well-formed value */
 };
 
-/* It was for an endpoint of a webhook, and is no command: its reason begins with webhook_. */
+/* It was for an endpoint of a webhook, and is no command: its reason begins with webhook_. One that
+ * the broker gave up has its sender's headers, who may have written there what he likes. */
 bool letter_is_webhook(const struct letter *letter);
 
 /* Everything in out points into the arena, or to where the arguments point. */

@@ -283,18 +283,26 @@ static void a_replay_has_no_user_id_and_never_expires(void **state)
 static void only_what_was_for_a_webhook_goes_back_there(void **state)
 {
     static const struct {
-        const char *reason;
+        const char *reason, *beside;
         bool webhook;
-    } rows[] = {{"webhook_failed", true},
-                {"webhook_unreadable", true},
-                {"malformed", false},
-                {"webhook", false},
-                {"", false}};
-    struct letter letter = {.reason = {0}};
+    } rows[] = {{"webhook_failed", "mine", true},
+                {"webhook_unreadable", "mine", true},
+                {"malformed", "mine", false},
+                {"webhook", "mine", false},
+                {"", "mine", false},
+                {"webhook_failed", "x-death", false},
+                {"webhook_failed", "x-first-death-reason", false}};
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        letter.reason = text_of(rows[i].reason);
+        struct header headers[] = {header("x-ledger-reason", rows[i].reason),
+                                   header(rows[i].beside, "")};
+        struct properties_out out = {.headers = headers, .headers_count = 2};
+        struct bytes properties;
+        struct letter letter;
+        arena_reset(&arena);
+        assert_true(properties_write(&out, &arena, &properties));
+        letter_read(codec, (struct text){0}, properties, (struct bytes){0}, &arena, &letter);
         assert_int_equal(letter_is_webhook(&letter), rows[i].webhook);
     }
 }
