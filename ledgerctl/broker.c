@@ -189,7 +189,9 @@ enum exit_code run_broker_definitions(const struct options *options, const char 
         ok = err_set(&err, ERR_FATAL,
                      "%s has none of worker, relay, gateway, webhooks, operator, callers/NAME",
                      arguments[0]);
-    if (ok && json_dumpf(out, stdout, JSON_INDENT(1)) == 0) (void)putchar('\n');
+    if (ok &&
+        (json_dumpf(out, stdout, JSON_INDENT(1)) != 0 || puts("") == EOF || fflush(stdout) != 0))
+        ok = err_set(&err, ERR_FATAL, "could not write the definitions: %s", strerror(errno));
     json_decref(out);
     return ok ? EXIT_DONE : complain_err(&err);
 }
