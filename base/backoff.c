@@ -26,11 +26,16 @@ bool breaker_is_open(const struct breaker *breaker)
     return breaker->failures >= breaker->threshold;
 }
 
+bool breaker_would_allow(const struct breaker *breaker, uint64_t now_ms)
+{
+    return !breaker_is_open(breaker) || now_ms >= breaker->next_probe_ms;
+}
+
 bool breaker_allows(struct breaker *breaker, uint64_t now_ms)
 {
-    if (!breaker_is_open(breaker)) return true;
-    if (now_ms < breaker->next_probe_ms) return false;
-    breaker->next_probe_ms = now_ms + breaker->probe_ms; /* this call is the one probe */
+    if (!breaker_would_allow(breaker, now_ms)) return false;
+    if (breaker_is_open(breaker))
+        breaker->next_probe_ms = now_ms + breaker->probe_ms; /* this call is the one probe */
     return true;
 }
 

@@ -1,11 +1,12 @@
 /*
  * answer.c - see answer.h. After any failure the connection is closed, and not tried again for a
- * while: a repeat waits at most CONFIRM_WAIT_MS for this shortcut.
+ * while: a caller waits at most CONFIRM_WAIT_MS for this shortcut.
  */
 #include "worker/answer.h"
 
 #include "base/backoff.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 
@@ -73,6 +74,12 @@ static bool send_all(struct answer *answer, const struct outbox_row *rows, uint3
     return true;
 }
 
+bool answer_is_ready(const struct answer *answer)
+{
+    return (answer->publisher == NULL || !publisher_blocked(answer->publisher)) &&
+           breaker_would_allow(&answer->breaker, clock_monotonic_ms());
+}
+
 bool answer_send(struct answer *answer, const struct outbox_row *rows, uint32_t count)
 {
     struct err err = {0};
@@ -82,6 +89,7 @@ bool answer_send(struct answer *answer, const struct outbox_row *rows, uint32_t 
     sent = send_all(answer, rows, count, &err);
     breaker_report(&answer->breaker, sent, clock_monotonic_ms());
     if (sent) return true;
+    log_warn("replies go through the outbox for now: %s", err.text);
     publisher_close(answer->publisher);
     answer->publisher = NULL;
     return false;

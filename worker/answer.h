@@ -1,7 +1,8 @@
 /*
- * answer.h - replies to repeats that Redis knows, sent past the outbox. A shortcut that may fail at
- * any time: the caller then takes the long way. A connection of its own, opened when first needed;
- * not used while the broker says blocked.
+ * answer.h - replies sent past the outbox: to repeats that Redis knows, and of a batch so small
+ * that somebody may be waiting. A shortcut that may fail at any time: the caller then takes the
+ * long way. A connection of its own, opened when first needed; not used while the broker says
+ * blocked.
  */
 #ifndef WORKER_ANSWER_H
 #define WORKER_ANSWER_H
@@ -19,6 +20,8 @@ struct answer_options {
 MUST_CHECK bool answer_open(struct answer **out, const struct answer_options *options,
                             struct err *err);
 void answer_close(struct answer *answer); /* NULL is fine */
+/* Nothing is known that would keep answer_send from it. */
+bool answer_is_ready(const struct answer *answer);
 /* True when the broker has confirmed all of them. */
 bool answer_send(struct answer *answer, const struct outbox_row *rows, uint32_t count);
 /* Serves the connection's heartbeat; call once a turn. */

@@ -1,8 +1,10 @@
 /*
- * cycle.c - the worker's cycle. Progress is written last: commit, then acknowledge, then remember.
- * What a crash between two of them does: before the commit     nothing happened; the deliveries
- * come again commit .. ack         the deliveries come again, their keys are found, they are
- * answered again ack .. remember       Redis does not know the keys; the database does
+ * cycle.c - the worker's cycle. Progress is written last: commit, answer, acknowledge, remember.
+ * What a crash does:
+ *  1. before the commit: nothing happened, the deliveries come again;
+ *  2. between commit and acknowledgement: they come again, their keys are found, they are answered
+ *     again;
+ *  3. after it: Redis does not know the keys; the database does.
  */
 #include "worker/cycle.h"
 
@@ -42,6 +44,7 @@ struct cycle {
     uint64_t taken_since_us; /* ... and by the one that nobody sets */
     uint32_t prepared;       /* up to here they are decoded: the deliveries of one part */
     bool suspected;          /* that part is one suspect */
+    bool long_way;           /* its replies go through the outbox: it could not send them itself */
     struct uuid suspect;
     struct queued queued; /* behind what was scheduled and left */
     uint32_t passed_over; /* messages of the batch at hand, for that */
@@ -348,18 +351,39 @@ static void leave_queued(struct cycle *cycle, struct batch *batch)
     }
 }
 
-static bool commit(struct cycle *cycle, struct batch *batch, struct err *err)
+/* Of what is owed, so many replies are sent as soon as it is committed: few, as somebody waits for
+ * each. Not beside a dead letter, which a part that is run again would owe again. */
+static uint32_t count_direct(const struct cycle *cycle, uint32_t rows_count)
+{
+    uint32_t replies = 0;
+
+    if (cycle->long_way) return 0;
+    for (uint32_t i = 0; i < rows_count; i++) {
+        if (cycle->rows[i].kind == OUTBOX_DEAD_LETTER) return 0;
+        if (cycle->rows[i].kind != OUTBOX_REPLY) continue;
+        assert(i == replies); /* replies are first */
+        replies++;
+    }
+    return replies <= cycle->io->direct(cycle->io->context) ? replies : 0;
+}
+
+/* *direct: the first of the rows, which are not in the outbox. */
+static bool commit(struct cycle *cycle, struct batch *batch, uint32_t *direct, struct err *err)
 {
     uint32_t rows_count = 0;
 
+    *direct = 0;
     cycle->passed_over = 0;
     if (owes_nothing(batch)) return true;
     if (!resolve(cycle, batch, err)) return false;
     if (cycle->queued.any) leave_queued(cycle, batch);
-    return ledger_collect(batch, err) && cycle->io->load(cycle->io->context, batch, err) &&
-           ledger_apply(batch, err) &&
-           compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err) &&
-           cycle->io->commit(cycle->io->context, batch, cycle->rows, rows_count, err);
+    if (!ledger_collect(batch, err) || !cycle->io->load(cycle->io->context, batch, err) ||
+        !ledger_apply(batch, err) ||
+        !compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err))
+        return false;
+    *direct = count_direct(cycle, rows_count);
+    return cycle->io->commit(cycle->io->context, batch, cycle->rows + *direct, rows_count - *direct,
+                             err);
 }
 
 /* Everything in this range has committed. An oversized message is given back to the broker, which
@@ -387,11 +411,18 @@ static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, uint
 static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *err)
 {
     struct batch batch = batch_of(cycle, from, count);
+    uint32_t direct;
 
     assert(count > 0);
     cycle->scratch.used = cycle->decoded;
     ledger_forget(&batch);
-    if (commit(cycle, &batch, err)) return settle(cycle, &batch, from, count, err);
+    if (commit(cycle, &batch, &direct, err)) {
+        if (direct == 0 || cycle->io->answer(cycle->io->context, cycle->rows, direct))
+            return settle(cycle, &batch, from, count, err);
+        cycle->io->report(cycle->io->context, &batch);
+        cycle->long_way = true; /* all is decided: run again it owes these replies, and no more */
+        return run(cycle, from, count, err);
+    }
     cycle->io->abandon(cycle->io->context);
     if (err->kind != ERR_REJECT) return false;
 
@@ -412,6 +443,7 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
 /* One part: a suspect alone, or all up to the next one. */
 static bool run_part(struct cycle *cycle, struct err *err)
 {
+    cycle->long_way = false;
     if (cycle->prepared == cycle->settled) {
         if (!prepare(cycle, err)) return false;
         if (BROKEN("ack_before_commit") &&
@@ -456,11 +488,12 @@ static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct de
                    struct err *err)
 {
     struct batch batch = batch_of(cycle, from, count);
-    uint32_t half = count / 2;
+    uint32_t half = count / 2, direct;
 
     cycle->scratch.used = cycle->decoded;
     ledger_forget(&batch);
-    if (commit(cycle, &batch, err)) {
+    if (commit(cycle, &batch, &direct, err)) {
+        assert(direct == 0);
         cycle->io->report(cycle->io->context, &batch);
         if (cycle->passed_over > 0 && out->left == 0)
             (void)err_set(&out->why, ERR_REJECT, "what is before them could not be stored");
@@ -487,6 +520,7 @@ static bool decide_some(struct cycle *cycle, const struct incoming *incoming, ui
     bool ok = true;
 
     cycle_drop(cycle);
+    cycle->long_way = true; /* it comes from no queue: nothing would bring it again */
     arena_reset(&cycle->scratch);
     cycle->works_at[0] = 0;
     while (cycle->prepared < count &&

@@ -27,6 +27,8 @@ struct cycle_io {
     /* seen_lookup and seen_remember: cannot fail */
     void (*lookup)(void *context, struct batch *batch);
     void (*remember)(void *context, struct batch *batch);
+    /* How many replies of a batch may be sent past the outbox now; 0: none. */
+    uint32_t (*direct)(void *context);
     /* Sends replies past the outbox and waits for their confirms; false: none may be counted on. */
     bool (*answer)(void *context, const struct outbox_row *rows, uint32_t count);
     /* store_resolve, only when a batch has targets; store_load; store_save, outbox_append and

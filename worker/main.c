@@ -45,6 +45,8 @@ static const struct setting SETTINGS[] = {
      1, 65535, NULL, false, "unacknowledged messages a shard"},
     {"LEDGER_BATCH_MAX", SETTING_NUMBER, &values.batch_max, 0, "1000",
      1, BATCH_COMMANDS_MAX, NULL, false, "commands in one transaction at most"},
+    {"LEDGER_DIRECT_REPLIES", SETTING_NUMBER, &values.direct_replies, 0, "128",
+     0, BATCH_COMMANDS_MAX, NULL, false, "replies of a batch that are sent without the outbox, if no more; 0: none"},
     {"LEDGER_CRASH_LIMIT", SETTING_NUMBER, &values.crash_limit, 0, "3",
      1, 100, NULL, false, "workers that may die over one message before it is dead-lettered unread"},
     {"LEDGER_TOPOLOGY", SETTING_CHOICE, &values.topology_mode, 0, "declare",

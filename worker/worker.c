@@ -49,7 +49,7 @@ struct worker {
     struct db *db;
     struct consumer *consumer;
     struct seen *seen;
-    struct answer *answer; /* for repeats that Redis knows */
+    struct answer *answer; /* for repeats that Redis knows, and where somebody may be waiting */
     struct store *store;
     struct cycle *cycle;
     struct cycle_io io;
@@ -94,6 +94,12 @@ static void io_remember(void *context, struct batch *batch)
 {
     struct worker *worker = context;
     seen_remember(worker->seen, worker->codec, batch);
+}
+
+static uint32_t io_direct(void *context)
+{
+    const struct worker *worker = context;
+    return answer_is_ready(worker->answer) ? worker->settings->direct_replies : 0;
 }
 
 static bool io_answer(void *context, const struct outbox_row *rows, uint32_t count)
@@ -208,6 +214,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
                                    .fetch = io_fetch,
                                    .lookup = io_lookup,
                                    .remember = io_remember,
+                                   .direct = io_direct,
                                    .answer = io_answer,
                                    .resolve = io_resolve,
                                    .load = io_load,

@@ -12,7 +12,7 @@ struct worker_settings { /* see --help */
     char database_role[64], prefix[33], name[64];
     char http_address[64];
     uint32_t http_port, log_level, log_commands;
-    uint32_t shards, prefetch, batch_max, crash_limit;
+    uint32_t shards, prefetch, batch_max, direct_replies, crash_limit;
     uint32_t topology_mode, event_encoding;
     uint32_t heartbeat_s, timeout_ms, answer_timeout_ms;
     uint32_t redis_timeout_ms, redis_ttl_s;

@@ -174,6 +174,7 @@ static bool print_reach(const struct history *history)
         {"worker connected to PostgreSQL", count_in_logs("ledger-worker", "connected to Postgre")},
         {"worker connected to RabbitMQ", count_in_logs("ledger-worker", "connected to RabbitMQ")},
         {"worker tried again", count_in_logs("ledger-worker", "will try again")},
+        {"replies took the long way", count_in_logs("ledger-worker", "replies go through the out")},
         {"relay took the lead", count_in_logs("ledger-relay", "leading, epoch")},
         {"relay was blocked by an alarm", count_in_logs("ledger-relay", "short of memory")},
         {"relay tried again", count_in_logs("ledger-relay", "will try again")},

@@ -55,8 +55,9 @@ static struct {
     uint32_t calls, fail_at, fail_for;
     bool fail_late; /* a commit fails after it took effect */
     bool fault_met, link_lost;
-    bool knows; /* Redis answers repeats */
-    bool kills; /* whoever decides DEADLY dies */
+    bool knows;      /* Redis answers repeats */
+    uint32_t direct; /* replies that may go past the outbox */
+    bool kills;      /* whoever decides DEADLY dies */
     jmp_buf dead;
 } world;
 
@@ -339,6 +340,12 @@ static void remember(void *context, struct batch *batch)
     (void)batch;
 }
 
+static uint32_t direct(void *context)
+{
+    (void)context;
+    return world.direct;
+}
+
 static bool answer(void *context, const struct outbox_row *rows, uint32_t count)
 {
     struct err err = {0};
@@ -387,6 +394,7 @@ static void acquit(void *context, const struct uuid *digest)
 static const struct cycle_io IO = {.fetch = fetch,
                                    .lookup = lookup,
                                    .remember = remember,
+                                   .direct = direct,
                                    .answer = answer,
                                    .load = load,
                                    .commit = commit,
@@ -518,11 +526,12 @@ static void every_call_fails_in_turn(void **state)
     (void)state;
     static const uint32_t lengths[] = {1, 2, 7};
 
-    for (uint32_t mode = 0; mode < 4; mode++)
+    for (uint32_t mode = 0; mode < 8; mode++)
         for (uint32_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
             uint32_t n = 1;
+            world.direct = mode >= 4 ? BATCH : 0;
             for (world.fault_met = true; world.fault_met; n++) {
-                run(n, lengths[l], mode % 2 == 1, mode >= 2);
+                run(n, lengths[l], mode % 2 == 1, mode % 4 >= 2);
                 check();
             }
             assert_true(n > 10); /* the sweep went through the whole run */
@@ -532,9 +541,11 @@ static void every_call_fails_in_turn(void **state)
 static void without_a_fault_each_is_answered_once(void **state)
 {
     (void)state;
-    run(UINT32_MAX, 0, false, false);
-    check();
-    for (uint32_t i = 0; i < MESSAGES; i++) assert_int_equal(world.messages[i].replies, 1);
+    for (world.direct = 0; world.direct <= BATCH; world.direct += BATCH / 2) {
+        run(UINT32_MAX, 0, false, false);
+        check();
+        for (uint32_t i = 0; i < MESSAGES; i++) assert_int_equal(world.messages[i].replies, 1);
+    }
 }
 
 /* The broker gets everything in flight back, and counts it; nobody attends to it. */
