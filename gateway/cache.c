@@ -1,7 +1,9 @@
 /*
  * cache.c - who is served from the cache, who asks, who waits. The order that makes it right:
  * tokens are read before the ledger is asked, and an entry counts only while they are the same; a
- * change takes its token away first, then bars the flights that began before it.
+ * change takes its token away first, then what is near, then bars the flights that began before it.
+ * What is near was found in Redis after its place's drops were counted, so a change that took its
+ * token away before that is in what was found, and one that did so after it takes it away here too.
  */
 #include "gateway/cache.h"
 
@@ -9,6 +11,7 @@
 #include "base/metrics.h"
 #include "gateway/cache_internal.h"
 #include "gateway/cache_writer.h"
+#include "gateway/near.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -17,14 +20,16 @@
 #include <string.h>
 
 enum { EARLY_PART = 10, US_PER_S = 1000000 }; /* fetched anew in the last tenth of its time */
+enum { NEAR_US = 5 * US_PER_S };              /* and near for so long of it */
 
-enum read_result { READ_HIT, READ_MISS, READ_SHARED, READ_OFF, READ_RESULTS };
+enum read_result { READ_NEAR, READ_HIT, READ_MISS, READ_SHARED, READ_OFF, READ_RESULTS };
 
 static const char *const KINDS[] = {[CACHE_USER] = "user", [CACHE_TRANSACTION] = "transaction"};
 
 struct cache {
     struct cache_options options;
     bool on;
+    struct near *near;
     struct cache_store *store;
     struct cache_writer *writer;
     struct cache_events *events;
@@ -41,16 +46,19 @@ struct cache {
 static void register_metrics(struct cache *cache)
 {
     static const char *const labels[CACHE_KINDS][READ_RESULTS] = {
-        {"kind=\"user\",result=\"hit\"", "kind=\"user\",result=\"miss\"",
-         "kind=\"user\",result=\"shared\"", "kind=\"user\",result=\"off\""},
-        {"kind=\"transaction\",result=\"hit\"", "kind=\"transaction\",result=\"miss\"",
-         "kind=\"transaction\",result=\"shared\"", "kind=\"transaction\",result=\"off\""}};
+        {"kind=\"user\",result=\"near\"", "kind=\"user\",result=\"hit\"",
+         "kind=\"user\",result=\"miss\"", "kind=\"user\",result=\"shared\"",
+         "kind=\"user\",result=\"off\""},
+        {"kind=\"transaction\",result=\"near\"", "kind=\"transaction\",result=\"hit\"",
+         "kind=\"transaction\",result=\"miss\"", "kind=\"transaction\",result=\"shared\"",
+         "kind=\"transaction\",result=\"off\""}};
 
     for (uint32_t kind = 0; kind < CACHE_KINDS; kind++)
         for (uint32_t result = 0; result < READ_RESULTS; result++)
             cache->reads[kind][result] = metric_register(
                 METRIC_COUNTER, "ledger_cache_reads_total",
-                "Reads of what may be cached: served, asked for, waited for, or not cached.",
+                "Reads of what may be cached: served from memory, from Redis, asked for, waited "
+                "for, or not cached.",
                 labels[kind][result]);
     cache->seconds = metric_register(METRIC_HISTOGRAM, "ledger_cache_look_seconds",
                                      "Time to look an entry up in Redis.", NULL);
@@ -73,6 +81,7 @@ static bool open_parts(struct cache *cache, struct err *err)
     const struct cache_options *options = &cache->options;
 
     return flights_open(&cache->flights, err) &&
+           near_open(&cache->near, options->near_entries, err) &&
            cache_store_open(&cache->store, options->redis_url, options->prefix, options->timeout_ms,
                             err) &&
            cache_writer_open(&cache->writer, cache->store, options->ttl_s, err) &&
@@ -102,6 +111,7 @@ void cache_close(struct cache *cache)
     cache_events_close(cache->events);
     cache_writer_close(cache->writer);
     cache_store_close(cache->store);
+    near_close(cache->near);
     flights_close(cache->flights);
     free(cache);
 }
@@ -139,7 +149,10 @@ void cache_drop_tags(struct cache *cache, const char *const *tags, uint32_t coun
 {
     if (count == 0) return;
     if (!cache_store_drop(cache->store, tags, count)) atomic_store(&cache->dirty, true);
-    for (uint32_t i = 0; i < count; i++) flights_bar(cache->flights, tags[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        near_drop(cache->near, tags[i]);
+        flights_bar(cache->flights, tags[i]);
+    }
     metric_add(cache->dropped, count);
 }
 
@@ -149,6 +162,7 @@ void cache_renew(struct cache *cache, bool anyway)
     if (is_sound(cache)) return;
     uint32_t breaks = cache_store_breaks(cache->store);
     if (cache_store_clear(cache->store)) {
+        near_clear(cache->near);
         flights_bar(cache->flights, NULL);
         atomic_store(&cache->renewed_as_of, breaks);
         atomic_store(&cache->dirty, false);
@@ -192,16 +206,34 @@ static enum cache_look count(struct cache *cache, const struct cache_read *read,
     return look;
 }
 
+/* Until it is to be fetched anew; less than nothing when that is due. */
+static int64_t left_us(const struct cache *cache, const struct cache_found *found)
+{
+    int64_t early_us = (int64_t)cache->options.ttl_s * US_PER_S / EARLY_PART;
+
+    return found->ends_us - early_us - clock_wall_us();
+}
+
 /* Whether the one who found it should rather fetch it anew, for all processes. */
 static bool is_early(struct cache *cache, const char *key, const struct cache_found *found)
 {
-    int64_t left_us = found->ends_us - clock_wall_us();
     bool mine = false;
 
-    if (left_us > (int64_t)cache->options.ttl_s * US_PER_S / EARLY_PART) return false;
+    if (left_us(cache, found) > 0) return false;
     if (!cache_store_lock(cache->store, key, &mine) || !mine) return false;
     metric_add(cache->refreshes, 1);
     return true;
+}
+
+static void keep_near(struct cache *cache, const char *key, const char *tag, uint64_t drops,
+                      const struct cache_found *found)
+{
+    int64_t for_us = left_us(cache, found);
+
+    if (for_us <= 0) return;
+    if (for_us > NEAR_US) for_us = NEAR_US;
+    near_put(cache->near, key, tag, drops, clock_monotonic_us() + (uint64_t)for_us,
+             (struct bytes){found->value, found->size});
 }
 
 /* Asks alone; nothing is kept unless the tokens are known. */
@@ -227,13 +259,15 @@ enum cache_look cache_look(struct cache *cache, struct cache_read *read, uint8_t
 {
     struct cache_found found = {0};
     char key[CACHE_KEY_SIZE], tag[CACHE_TAG_SIZE];
-    uint64_t start_us = clock_monotonic_us();
+    uint64_t start_us = clock_monotonic_us(), drops;
 
     read->flight = NULL;
     read->keeps = false;
     bool may = serves(cache) && (read->kind != CACHE_TRANSACTION || cache->options.transactions);
     if (!may || !make_key(cache, read, key)) return count(cache, read, READ_OFF, CACHE_MISS);
     cache_tag(&cache->options, read->kind, read->id, tag);
+    if (near_look(cache->near, key, tag, start_us, value, size, &drops))
+        return count(cache, read, READ_NEAR, CACHE_HIT);
     if (!cache_store_get(cache->store, key, tag, &found))
         return count(cache, read, READ_OFF, CACHE_MISS);
     metric_observe(cache->seconds, (double)(clock_monotonic_us() - start_us) / US_PER_S);
@@ -243,6 +277,7 @@ enum cache_look cache_look(struct cache *cache, struct cache_read *read, uint8_t
         return board(cache, read, key, tag);
     }
     if (!is_early(cache, key, &found)) {
+        keep_near(cache, key, tag, drops, &found);
         *value = found.value;
         *size = found.size;
         return count(cache, read, READ_HIT, CACHE_HIT);

@@ -1,6 +1,7 @@
 /*
  * cache.h - reads of what hardly ever changes, past the ledger: users' static data and committed
- * transactions, kept in Redis, filled on a miss. Balances have no place here.
+ * transactions, kept in Redis, filled on a miss, and what is read often in memory as well (near.h).
+ * Balances have no place here.
  *
  * Ensures:
  *  1. what changed is not served once the event of the change has come: the events are listened to
@@ -27,6 +28,7 @@ struct cache_options {     /* texts are kept: they must outlive the cache */
     const char *name;      /* of the connection */
     uint32_t timeout_ms;   /* connecting to Redis, and each command: tens of ms */
     uint32_t ttl_s;
+    uint32_t near_entries; /* in memory; 0: none */
     uint32_t amqp_timeout_ms;
     bool transactions; /* and so every event is listened to, not only those of users */
 };

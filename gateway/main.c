@@ -25,7 +25,8 @@ static struct {
     uint32_t reply_timeout_ms, timeout_ms, log_level, log_requests;
     char redis_url[512], database_url[512], database_role[64];
     char jwks[256], issuer[256], audience[256], algorithms[64], claim[64];
-    uint32_t redis_timeout_ms, cache_ttl_s, auth, auth_stale_s, leeway_s, rate, rate_burst;
+    uint32_t redis_timeout_ms, cache_ttl_s, cache_near, auth, auth_stale_s, leeway_s, rate,
+        rate_burst;
     bool cache_transactions, auth_user_id;
 } values;
 
@@ -71,6 +72,8 @@ static const struct setting SETTINGS[] = {
      1, 10000, NULL, false, "longest wait for Redis; then the ledger is asked"},
     {"LEDGER_CACHE_TTL_S", SETTING_NUMBER, &values.cache_ttl_s, 0, "600",
      1, 86400, NULL, false, "how long a user or transaction is served from the cache at most"},
+    {"LEDGER_CACHE_NEAR", SETTING_NUMBER, &values.cache_near, 0, "4096",
+     0, 1048576, NULL, false, "of these in memory too, for 5 s each, at most 4 KiB; 0: none"},
     {"LEDGER_CACHE_TRANSACTIONS", SETTING_BOOL, &values.cache_transactions, 0, "on",
      0, 0, NULL, false, "off: users alone, so that not every event is sent here"},
     {"LEDGER_AUTH", SETTING_CHOICE, &values.auth, 0, "off",
@@ -176,6 +179,7 @@ static bool open_cache(struct cache **cache, struct err *err)
                                           .name = values.name,
                                           .timeout_ms = values.redis_timeout_ms,
                                           .ttl_s = values.cache_ttl_s,
+                                          .near_entries = values.cache_near,
                                           .amqp_timeout_ms = values.timeout_ms,
                                           .transactions = values.cache_transactions};
 

@@ -1,8 +1,8 @@
 /*
  * it_cache.c - the cache on a Redis of its own and a broker: what is filled is served, until an
- * event says otherwise; an answer from before a change is never kept; one asks and the others wait;
- * and with Redis stopped, restarted with what it had forgotten, or nobody to hear of changes,
- * nothing old is served.
+ * event says otherwise, near or in Redis, by any of several processes; an answer from before a
+ * change is never kept; one asks and the others wait; and with Redis stopped, restarted with what
+ * it had forgotten, or nobody to hear of changes, nothing old is served.
  */
 #include "gateway/cache.h"
 #include "protocol/event_list.h"
@@ -25,6 +25,8 @@ enum {
     WAIT_MS = 15000,
     STEP_MS = 5,
     TTL_S = 600,
+    NEAR = 64,
+    NEAR_MS = 5000,
     SIZE = 64,
     FORWARD = 4096
 };
@@ -157,7 +159,7 @@ static void forward_start(void)
 
 /* --- the cache -------------------------------------------------------------------------------- */
 
-static struct cache *open_cache(const char *amqp, uint32_t ttl_s)
+static struct cache *open_cache(const char *amqp, uint32_t ttl_s, uint32_t near)
 {
     const struct cache_options options = {.redis_url = redis_url,
                                           .amqp_url = amqp,
@@ -165,6 +167,7 @@ static struct cache *open_cache(const char *amqp, uint32_t ttl_s)
                                           .name = "it_cache",
                                           .timeout_ms = REDIS_TIMEOUT_MS,
                                           .ttl_s = ttl_s,
+                                          .near_entries = near,
                                           .amqp_timeout_ms = TIMEOUT_MS,
                                           .transactions = true};
     struct cache *opened;
@@ -219,7 +222,7 @@ static int begin(void **state)
     must(codec_open(&codec, &err));
     must(arena_open(&arena, ARENA_SIZE, &err));
     must(publisher_start(url, 30, TIMEOUT_MS));
-    cache = open_cache(url, TTL_S);
+    cache = open_cache(url, TTL_S, NEAR);
     wait_for(cache, true);
     return 0;
 }
@@ -478,7 +481,8 @@ static void one_asks_and_the_others_wait(void **state)
 static void one_of_all_processes_fetches_it_anew(void **state)
 {
     enum { SHORT_TTL_S = 4, ATTEMPTS = 5 };
-    struct cache *one = open_cache(url, SHORT_TTL_S), *other = open_cache(url, SHORT_TTL_S);
+    struct cache *one = open_cache(url, SHORT_TTL_S, NEAR),
+                 *other = open_cache(url, SHORT_TTL_S, NEAR);
     struct asker a, b;
     bool seen = false;
     char id[SIZE];
@@ -515,11 +519,57 @@ static void one_of_all_processes_fetches_it_anew(void **state)
     wait_for(cache, true);
 }
 
+/* What a gateway has near it serves without Redis, until its own event comes, or for some seconds.
+ */
+static void what_is_near_is_dropped_in_every_process(void **state)
+{
+    char id[UUID_TEXT_SIZE];
+    struct event reversal = {.type = EVENT_TRANSACTION_CREATED,
+                             .command = COMMAND_REVERSE,
+                             .transaction = {{2}},
+                             .refers = {{8, 8}},
+                             .result = RESULT_APPLIED,
+                             .timestamp_us = 1};
+    struct asker asker;
+
+    (void)state;
+    struct cache *beside = open_cache(url, TTL_S, NEAR);
+    wait_for(beside, true);
+    wait_for(cache, true);
+    uint64_t from_ms = clock_monotonic_ms();
+    fill("mia", "Mia");
+    fill("ned", "Ned");
+    uuid_format(&reversal.refers, id);
+    fill_as(CACHE_TRANSACTION, id, "", "not reversed");
+    expect_hit(beside, "mia", "Mia");
+    expect_hit(beside, "ned", "Ned");
+    assert_int_equal(look_as(beside, &asker, CACHE_TRANSACTION, id, ""), CACHE_HIT);
+    redis(NULL, 0, "FLUSHALL");
+    expect_hit(cache, "mia", "Mia"); /* so both have it near */
+    expect_hit(beside, "mia", "Mia");
+    tell(user_event(EVENT_USER_UPDATED, "mia"), ENCODING_MSGPACK);
+    uint64_t took_us = await_miss(cache, CACHE_USER, "mia");
+    took_us += await_miss(beside, CACHE_USER, "mia");
+    print_message("an event drops what is near in two processes within %ju us of its confirm\n",
+                  (uintmax_t)took_us);
+    tell(reversal, ENCODING_MSGPACK);
+    took_us += await_miss(cache, CACHE_TRANSACTION, id);
+    took_us += await_miss(beside, CACHE_TRANSACTION, id);
+    assert_true(took_us < (uint64_t)PAUSE_MS * 1000); /* and not because its time was over */
+    while (look(cache, &asker, "ned") == CACHE_HIT) clock_sleep_ms(STEP_MS);
+    cache_end(cache, &asker.read, (struct bytes){0}, false);
+    assert_true(clock_monotonic_ms() - from_ms >= NEAR_MS); /* nothing was said of him */
+    cache_close(beside);
+}
+
 static void a_strangers_value_is_a_miss(void **state)
 {
     struct asker asker;
 
     (void)state;
+    struct cache *near = cache;
+    cache = open_cache(url, TTL_S, 0); /* of what is near Redis is not asked */
+    wait_for(cache, true);
     fill("hal", "Hal");
     redis(NULL, 0, "RENAME %s:cache:user/hal/ %s:cache:user/ian/", prefix, prefix);
     redis(NULL, 0, "COPY %s:cache:tag:user/hal %s:cache:tag:user/ian", prefix, prefix);
@@ -532,6 +582,8 @@ static void a_strangers_value_is_a_miss(void **state)
     assert_int_equal(look(cache, &asker, "hal"), CACHE_MISS);
     end(cache, &asker, "Hal");
     fill("hal", "Hal");
+    cache_close(cache);
+    cache = near;
 }
 
 /* It comes back with what it had before the change: a snapshot, or a replica that took over. */
@@ -570,11 +622,12 @@ static void who_hears_nothing_serves_nothing(void **state)
 
     (void)state;
     forward_start();
-    struct cache *deaf = open_cache(through_url, TTL_S);
+    struct cache *deaf = open_cache(through_url, TTL_S, NEAR);
     wait_for(deaf, true);
     wait_for(cache, true);
     fill("kim", "old");
     expect_hit(deaf, "kim", "old");
+    expect_hit(deaf, "kim", "old"); /* near by now */
     stop(&forwarder);
     wait_for(deaf, false);
     assert_int_equal(look(deaf, &asker, "kim"), CACHE_MISS);
@@ -587,7 +640,7 @@ static void who_hears_nothing_serves_nothing(void **state)
     assert_int_equal(look(deaf, &asker, "kim"), CACHE_MISS);
     end(deaf, &asker, "new");
     cache_close(deaf);
-    cache = open_cache(url, TTL_S);
+    cache = open_cache(url, TTL_S, NEAR);
     wait_for(cache, true);
 }
 
@@ -598,6 +651,7 @@ static _Atomic uint32_t truth;                /* what the ledger knows */
 static _Atomic uint64_t told_us[CHANGES + 1]; /* when the change to this version was confirmed */
 static _Atomic uint64_t worst_us;
 static _Atomic uint32_t hits, asked;
+static struct cache *both[2]; /* two processes' */
 static _Atomic bool is_over;
 
 static void judge(const char *value, uint64_t now_us)
@@ -615,12 +669,13 @@ static void judge(const char *value, uint64_t now_us)
 static void *read_on_and_on(void *seed)
 {
     unsigned random = (unsigned)(uintptr_t)seed;
+    struct cache *one = both[random % 2];
     struct asker asker;
     char value[SIZE];
 
     while (!atomic_load(&is_over)) {
         uint64_t now_us = clock_monotonic_us();
-        enum cache_look result = look(cache, &asker, "liv");
+        enum cache_look result = look(one, &asker, "liv");
         if (result == CACHE_HIT) judge(asker.value, now_us);
         while (result == CACHE_WAIT && !atomic_load(&asker.ended)) clock_sleep_us(50);
         if (result != CACHE_MISS) continue;
@@ -628,7 +683,7 @@ static void *read_on_and_on(void *seed)
         (void)snprintf(value, sizeof value, "%u",
                        atomic_load(&truth));              /* the ledger is asked ... */
         clock_sleep_us((uint32_t)rand_r(&random) % 3000); /* ... and takes a while */
-        end(cache, &asker, value);
+        end(one, &asker, value);
     }
     return NULL;
 }
@@ -639,6 +694,10 @@ static void nothing_old_stays(void **state)
     char value[SIZE];
 
     (void)state;
+    both[0] = cache;
+    both[1] = open_cache(url, TTL_S, NEAR);
+    wait_for(both[1], true);
+    wait_for(cache, true);
     for (uintptr_t i = 0; i < READERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, read_on_and_on, (void *)(i + 1)), 0);
     for (uint32_t version = 1; version <= CHANGES; version++) {
@@ -652,6 +711,9 @@ static void nothing_old_stays(void **state)
     for (int i = 0; i < READERS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
     (void)snprintf(value, sizeof value, "%u", CHANGES);
     fill("liv", value);
+    expect_hit(both[1], "liv", value);
+    expect_hit(both[1], "liv", value);
+    cache_close(both[1]);
     print_message(
         "%u changes, %u hits, %u asked the ledger; the oldest was served %ju us after its "
         "event's confirm\n",
@@ -676,6 +738,7 @@ int main(void)
         cmocka_unit_test_setup(an_answer_from_before_a_change_is_not_kept, settle),
         cmocka_unit_test_setup(one_asks_and_the_others_wait, settle),
         cmocka_unit_test_setup(one_of_all_processes_fetches_it_anew, settle),
+        cmocka_unit_test_setup(what_is_near_is_dropped_in_every_process, settle),
         cmocka_unit_test_setup(a_strangers_value_is_a_miss, settle),
         cmocka_unit_test_setup(a_redis_that_forgot_a_change_is_not_believed, settle),
         cmocka_unit_test_setup(who_hears_nothing_serves_nothing, settle),

@@ -7,6 +7,7 @@ source tests/whole.sh
 
 get() { curl -sS "$http$1" "${@:2}"; }
 post() { curl -sS -X POST "$http$1" -H 'Content-Type: application/json' -H "Idempotency-Key: $2" -d "$3"; }
+address_of() { echo "http://127.0.0.1:$(grep -oE 'HTTP on port [0-9]+' "$logs/$1.log" | tail -1 | grep -oE '[0-9]+')"; }
 metric() { get /metrics | awk -v series="$1" '$1 == series { print $2 }'; }
 value_of() { local json; json=$(cat); field "$1" "$json"; }
 
@@ -14,11 +15,15 @@ ledger_begin cached
 process relay ledger-relay
 process one ledger-worker
 process gateway ledger-gateway
+process beside ledger-gateway
 await_consuming one
 await_leading relay
-until_true 15 "the gateway listens" eval 'grep -q "HTTP on port" "$logs/gateway.log"'
-http=http://127.0.0.1:$(grep -oE 'HTTP on port [0-9]+' "$logs/gateway.log" | grep -oE '[0-9]+')
-until_true 15 "the cache is up" eval '[[ $(metric ledger_cache_up) == 1 ]]'
+for name in beside gateway; do
+    until_true 15 "$name listens" has_logged $name 'HTTP on port'
+    http=$(address_of $name)
+    until_true 15 "the cache of $name is up" eval '[[ $(metric ledger_cache_up) == 1 ]]'
+done
+beside=$(address_of beside)
 
 echo "a run: users, money, and every kind of read, twice"
 for user in ann bob cyd; do
@@ -43,6 +48,8 @@ done
 cmp "$logs/ann.1" "$logs/ann.2" && cmp "$logs/transaction.1" "$logs/transaction.2" || fail "the cached answer is another one"
 (($(metric 'ledger_cache_reads_total{kind="user",result="hit"}') >= 3)) || fail "no user was served from the cache"
 (($(metric 'ledger_cache_reads_total{kind="transaction",result="hit"}') >= 1)) || fail "no transaction was served from the cache"
+get "/transactions/$last" | cmp - "$logs/transaction.1" || fail "the answer from memory is another one"
+(($(metric 'ledger_cache_reads_total{kind="transaction",result="near"}') >= 1)) || fail "no transaction was served from memory"
 (($(metric ledger_cache_look_seconds_count) >= 8)) || fail "no latency is known"
 
 echo "what the caller has already"
@@ -51,17 +58,24 @@ etag=$(get /users/ann -o /dev/null -D - | tr -d '\r' | sed -n 's/^[Ee][Tt]ag: //
 get /users/ann -o /dev/null -D - | grep -qi '^cache-control: private, no-cache' || fail "a user may be kept without asking"
 get /accounts/ann:eur/balance -o /dev/null -D - | grep -qi '^cache-control: no-store' || fail "a balance may be kept"
 
-echo "a change is told as soon as its event has come"
+echo "a change is told as soon as its event has come, by every gateway"
+near() { # PATH: reads it until both gateways have it in memory
+    local from
+    for from in "$http" "$beside"; do for _ in 1 2 3; do curl -sS "$from$1" >/dev/null; sleep 0.1; done; done
+}
+told() { [[ $(get "$1" | value_of "$2") == "$3" && $(curl -sS "$beside$1" | value_of "$2") == "$3" ]]; }
+near /users/ann
 ctl update-user ann --name 'New ann' --key rename >/dev/null
 from=$EPOCHREALTIME
-until_true 10 "the new name is told" eval '[[ $(get /users/ann | value_of name) == "New ann" ]]'
+until_true 3 "the new name is told" told /users/ann name 'New ann'
 awk -v from="$from" -v to="$EPOCHREALTIME" 'BEGIN { printf "  after %.0f ms, with the asking\n", 1000 * (to - from) }'
 [[ $(get /users/ann -o /dev/null -w '%{http_code}' -H "If-None-Match: $etag") == 200 ]] || fail "the old tag is still good"
 post /accounts open-more '{"account":"ann:usd","user_id":"ann","asset":"USD"}' >/dev/null
-until_true 10 "the new account is told" eval '[[ $(get /users/ann) == *ann:usd* ]]'
+until_true 10 "the new account is told" eval '[[ $(get /users/ann) == *ann:usd* && $(curl -sS "$beside/users/ann") == *ann:usd* ]]'
+near "/transactions/$last"
 get "/transactions/$last" | grep -q reversed_by && fail "reversed already"
-post /transactions back "{\"type\":\"reverse\",\"transaction\":\"$last\"}" >/dev/null
-until_true 10 "the reversal is told" eval '[[ $(get "/transactions/$last") == *reversed_by* ]]'
+reply=$(post /transactions back "{\"type\":\"reverse\",\"transaction\":\"$last\"}")
+until_true 3 "the reversal is told" told "/transactions/$last" reversed_by "$(value_of transaction <<<"$reply")"
 get /users/ann >/dev/null; get /users/bob >/dev/null; sleep 0.3
 
 echo "nothing in Redis is a balance"
@@ -116,10 +130,11 @@ done
 [[ $(get /users/bob | value_of name) == "Old bob" ]] || fail "garbage was served"
 
 echo "without anyone who hears of changes, and without Redis, reads are right"
+process_end beside
 process_end gateway
 LEDGER_REDIS_URL=redis://127.0.0.1:1/0 process gateway ledger-gateway
 until_true 15 "another gateway listens" eval '(($(grep -c "HTTP on port" "$logs/gateway.log") == 2))'
-http=http://127.0.0.1:$(grep -oE 'HTTP on port [0-9]+' "$logs/gateway.log" | tail -1 | grep -oE '[0-9]+')
+http=$(address_of gateway)
 until_true 15 "it answers" eval '[[ $(get /users/ann | value_of name) == "New ann" ]]'
 for _ in 1 2 3 4 5; do [[ $(get /users/ann | value_of name) == "New ann" ]] || fail "no answer"; done
 [[ $(metric ledger_cache_up) == 0 && $(metric 'ledger_cache_reads_total{kind="user",result="hit"}') == 0 ]] || fail "a cache without Redis"
