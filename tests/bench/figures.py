@@ -48,7 +48,10 @@ SECTIONS = [
         Row("64 callers, calls", "callers_rate", "/s"),
         Row("  p50", "callers_p50", "us"),
         Row("  p95", "callers_p95", "us"),
-        Row("  p99", "callers_p99", "us")]),
+        Row("  p99", "callers_p99", "us"),
+        Row("64 callers, RabbitMQ alone, calls", "broker_callers_rate", "/s"),
+        Row("  p50", "broker_callers_p50", "us"),
+        Row("  p99", "broker_callers_p99", "us")]),
     Section("batch", "Many commands in a message: one reply, their events in one message or a few", [
         Row("10 in a message", "size_10", "/s", "pass"),
         Row("100 in a message", "size_100", "/s", "pass"),

@@ -96,6 +96,11 @@ scenario_rpc() {
     done
     stop_process echo
     stop_ledger
+    start_process echo env LEDGER_PREFIX=echo "$tools/echo"
+    LEDGER_PREFIX=echo "$tools/callers" 64 $((full / 2)) 5 >"$logs/callers.out"
+    note broker_callers_rate "$(value rate "$logs/callers.out")"
+    note_quantiles "$logs/callers.out" broker_callers
+    stop_process echo
     "$tools/load" topology
 }
 
