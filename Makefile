@@ -7,7 +7,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 MODE     := $(if $(SAN),san,$(if $(COV),cov,$(if $(BROKEN),broken,release)))
 BUILD    := build/$(notdir $(CC))-$(MODE)
-LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd libcrypto libcurl cjose rdkafka
+LIBS     := librabbitmq libpq hiredis msgpack jansson libmicrohttpd gnutls libssl libcrypto libcurl cjose rdkafka
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wundef -Wvla -Wstrict-prototypes \
             -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wcast-qual \
             -Wswitch-enum -Wimplicit-fallthrough -Werror

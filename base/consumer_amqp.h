@@ -26,7 +26,7 @@ struct delivery {
 };
 
 struct consumer_options {
-    const char *url;  /* amqp://user:password@host:port/vhost */
+    const char *url;  /* amqp://user:password@host:port/vhost, or amqps:// */
     const char *name; /* connection_name, seen in the broker's list */
     uint32_t heartbeat_s;
     uint32_t timeout_ms; /* connect, login, RPC, and the rest of a delivery that has begun */

@@ -62,6 +62,8 @@ bool db_link_failed(const PGconn *conn, const char *verb, struct err *err);
  * becomes part of the text, and a hint what to do about a missing table. */
 bool db_kind_of_result(const PGresult *result, const char *statement, struct err *err);
 bool db_kind_of_connect(const PGconn *conn, struct err *err);
+/* Adds to a text what to do, or says it better, when TLS is why there is no connection. */
+void db_explain_tls(PGconn *conn, struct err *err);
 /* The server ends the session with such an error, or a new session may reach a better server. */
 bool db_kind_ends_link(const PGresult *result);
 

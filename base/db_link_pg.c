@@ -44,17 +44,24 @@ bool db_link_failed(const PGconn *conn, const char *verb, struct err *err)
     return err_set(err, ERR_RETRY, "could not %s: %.*s", verb, length, message);
 }
 
+static bool refused(PGconn *conn, struct err *err)
+{
+    db_kind_of_connect(conn, err);
+    db_explain_tls(conn, err);
+    return false;
+}
+
 bool db_link_connect(PGconn *conn, uint64_t deadline_ms, struct err *err)
 {
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     short ready;
 
-    if (PQstatus(conn) == CONNECTION_BAD) return db_kind_of_connect(conn, err);
+    if (PQstatus(conn) == CONNECTION_BAD) return refused(conn, err);
     while (status != PGRES_POLLING_OK) {
         short wanted = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
         if (!wait_for(conn, wanted, deadline_ms, &ready, err)) return false;
         status = PQconnectPoll(conn);
-        if (status == PGRES_POLLING_FAILED) return db_kind_of_connect(conn, err);
+        if (status == PGRES_POLLING_FAILED) return refused(conn, err);
     }
     return true;
 }

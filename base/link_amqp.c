@@ -117,6 +117,15 @@ static amqp_table_entry_t entry_flag(const char *name)
     return entry;
 }
 
+/* What a port for TLS says to plain text are bytes that are no AMQP, or nothing. */
+static void link_hint_at_tls(struct err *err)
+{
+    size_t length = strlen(err->text);
+
+    (void)snprintf(err->text + length, sizeof err->text - length,
+                   "; if this is its port for TLS, use amqps://");
+}
+
 static bool link_login(struct link *link, const struct link_options *options,
                        const struct amqp_connection_info *info, struct err *err)
 {
@@ -140,8 +149,11 @@ static bool link_login(struct link *link, const struct link_options *options,
         link->state, vhost, LINK_CHANNEL, LINK_FRAME_MAX, (int)options->heartbeat_s, &table,
         AMQP_SASL_METHOD_PLAIN, info->user, info->password);
     if (!link_answered(link, reply, ERR_FATAL, err, "log in to RabbitMQ at %s:%d", info->host,
-                       info->port))
+                       info->port)) {
+        if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && !info->ssl)
+            link_hint_at_tls(err);
         return false;
+    }
 
     link->heartbeat_ms = (uint32_t)amqp_get_heartbeat(link->state) * 1000;
     link->frame_max = (uint32_t)amqp_get_frame_max(link->state);
@@ -154,21 +166,16 @@ static bool link_login(struct link *link, const struct link_options *options,
                          "open a channel to RabbitMQ");
 }
 
-static bool link_connect(struct link *link, const struct amqp_connection_info *info,
-                         struct err *err)
+static bool link_connect_plainly(struct link *link, amqp_socket_t *socket,
+                                 const struct amqp_connection_info *info, struct err *err)
 {
     struct timeval timeout = timeval_of(link->timeout_ms);
-    amqp_socket_t *socket = amqp_tcp_socket_new(link->state);
-
-    if (socket == NULL || amqp_set_handshake_timeout(link->state, &timeout) != AMQP_STATUS_OK ||
-        amqp_set_rpc_timeout(link->state, &timeout) != AMQP_STATUS_OK)
-        return err_set(err, ERR_RETRY, "could not prepare a connection to RabbitMQ: out of memory");
     int status = amqp_socket_open_noblock(socket, info->host, info->port, &timeout);
+
     if (status != AMQP_STATUS_OK)
         return err_set(err, ERR_RETRY, "could not connect to RabbitMQ at %s:%d: %s", info->host,
                        info->port, amqp_error_string2(status));
     link->socket = amqp_socket_get_sockfd(socket);
-    link->usable = true;
 
     /* The library sets TCP_NODELAY and SO_KEEPALIVE; these make keepalive notice within half a
      * minute where heartbeats are off. A system that refuses them loses only that. */
@@ -179,22 +186,63 @@ static bool link_connect(struct link *link, const struct amqp_connection_info *i
     return true;
 }
 
-/* The URL is parsed in place: percent-encodings are undone, and info points into it. */
-static bool link_parse(char *url, struct amqp_connection_info *info, struct err *err)
+static bool link_connect(struct link *link, const struct amqp_connection_info *info,
+                         const struct tls_files *files, struct err *err)
 {
-    if (strncmp(url, "amqps://", 8) == 0)
-        return err_set(err, ERR_FATAL,
-                       "could not connect to RabbitMQ: amqps:// is not supported, use amqp://");
-    if (amqp_parse_url(url, info) != AMQP_STATUS_OK)
+    struct timeval timeout = timeval_of(link->timeout_ms);
+    amqp_socket_t *socket = amqp_tcp_socket_new(link->state);
+
+    if (socket == NULL || amqp_set_handshake_timeout(link->state, &timeout) != AMQP_STATUS_OK ||
+        amqp_set_rpc_timeout(link->state, &timeout) != AMQP_STATUS_OK)
+        return err_set(err, ERR_RETRY, "could not prepare a connection to RabbitMQ: out of memory");
+    if (!info->ssl) {
+        link->usable = link_connect_plainly(link, socket, info, err);
+        return link->usable;
+    }
+    const struct tls_options tls = {.server = "RabbitMQ",
+                                    .plain = "amqp://",
+                                    .host = info->host,
+                                    .port = info->port,
+                                    .files = files,
+                                    .timeout_ms = link->timeout_ms,
+                                    .linger_ms = GOODBYE_MS};
+    link->usable = tls_open(&link->tls, &link->socket, &tls, err);
+    if (link->usable) amqp_tcp_socket_set_sockfd(socket, link->socket);
+    return link->usable;
+}
+
+/* The URL is parsed in place: percent-encodings are undone, and info points into it. */
+static bool link_parse(char *url, struct amqp_connection_info *info, struct tls_files *files,
+                       struct err *err)
+{
+    char *query = strchr(url, '?');
+
+    if (query != NULL) *query++ = '\0';
+    if (!tls_files_parse(query, files, err)) return false;
+    if (amqp_parse_url(url, info) != AMQP_STATUS_OK || (query != NULL && !info->ssl))
         return err_set(err, ERR_FATAL,
                        "could not read the RabbitMQ URL: it must be "
-                       "amqp://user:password@host:port/vhost, percent-encoded");
+                       "amqp://user:password@host:port/vhost, percent-encoded, or amqps:// with "
+                       "?cacertfile=PATH behind it");
     return true;
+}
+
+/* NULL is fine. failure: what it ends for, or NULL. */
+static void link_end(struct link *link, struct err *failure)
+{
+    if (link == NULL) return;
+    /* While blocked the broker does not read, so it cannot agree. */
+    if (link->usable && link->out_size == 0 && !link->blocked) link_say_goodbye(link, GOODBYE_MS);
+    if (link->state != NULL) (void)amqp_destroy_connection(link->state); /* closes the socket */
+    tls_close(link->tls, failure);
+    free(link->out);
+    free(link);
 }
 
 bool link_open(struct link **out, const struct link_options *options, struct err *err)
 {
     struct amqp_connection_info info;
+    struct tls_files files;
     struct link *link = calloc(1, sizeof *link);
     char *url = strdup(options->url);
     bool ok = false;
@@ -213,23 +261,18 @@ bool link_open(struct link **out, const struct link_options *options, struct err
         err_set(err, ERR_RETRY, "could not prepare a connection to RabbitMQ: out of memory");
         goto out;
     }
-    ok = link_parse(url, &info, err) && link_connect(link, &info, err) &&
+    ok = link_parse(url, &info, &files, err) && link_connect(link, &info, &files, err) &&
          link_login(link, options, &info, err);
     link->heard_ms = clock_monotonic_ms();
     link->beat_ms = link->heard_ms;
 out:
     free(url);
     if (ok) *out = link;
-    if (!ok) link_close(link);
+    if (!ok) link_end(link, err);
     return ok;
 }
 
 void link_close(struct link *link)
 {
-    if (link == NULL) return;
-    /* While blocked the broker does not read, so it cannot agree. */
-    if (link->usable && link->out_size == 0 && !link->blocked) link_say_goodbye(link, GOODBYE_MS);
-    if (link->state != NULL) (void)amqp_destroy_connection(link->state);
-    free(link->out);
-    free(link);
+    link_end(link, NULL);
 }

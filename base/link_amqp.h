@@ -17,6 +17,7 @@
 #define BASE_LINK_AMQP_H
 
 #include "base/bytes.h"
+#include "base/tls.h"
 
 #include <amqp.h>
 #include <amqp_framing.h>
@@ -37,6 +38,7 @@ struct link_options {
 
 struct link {
     amqp_connection_state_t state;
+    struct tls *tls; /* NULL: amqp://. Otherwise socket is its plain end */
     int socket;
     int wake;   /* a wait also ends when this can be read; -1: none */
     bool woken; /* the last one ended so */
@@ -51,7 +53,8 @@ struct link {
     size_t out_size;
 };
 
-/* ERR_RETRY when the broker is away, ERR_FATAL for a bad URL or a refused login. */
+/* ERR_RETRY when the broker is away or not to be trusted, ERR_FATAL for a bad URL or a refused
+ * login. */
 MUST_CHECK bool link_open(struct link **out, const struct link_options *options, struct err *err);
 void link_close(struct link *link); /* NULL is fine; waits a second at most */
 

@@ -14,7 +14,10 @@
 struct ledger_client;
 
 struct ledger_client_options {
-    const char *url;     /* amqp://user:password@host:port/vhost; kept: must outlive the client */
+    /* amqp://user:password@host:port/vhost, or amqps:// with ?cacertfile=PATH behind it (and for a
+     * broker that asks for a certificate &certfile=PATH&keyfile=PATH); kept: must outlive the
+     * client */
+    const char *url;
     const char *prefix;  /* of exchanges and queues; NULL: "ledger" */
     const char *app_id;  /* namespace of the idempotency keys; NULL: user_id, or none */
     const char *user_id; /* the login's name, which the broker checks; NULL: not told */

@@ -137,6 +137,12 @@ bool cache_is_up(const struct cache *cache)
     return !cache->on || serves(cache);
 }
 
+void cache_problem(const struct cache *cache, char text[static ERR_TEXT_SIZE])
+{
+    text[0] = '\0';
+    if (cache->on) cache_store_problem(cache->store, text);
+}
+
 /* --- changes ---------------------------------------------------------------------------------- */
 
 void cache_set_listening(struct cache *cache, bool listening)

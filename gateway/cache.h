@@ -69,5 +69,7 @@ void cache_end(struct cache *cache, struct cache_read *read, struct bytes value,
 /* Whether it serves at all; true when it is off. */
 bool cache_is_up(const struct cache *cache);
 bool cache_is_on(const struct cache *cache);
+/* Why Redis could not be reached, the last time; "" when it could. */
+void cache_problem(const struct cache *cache, char text[static ERR_TEXT_SIZE]);
 
 #endif

@@ -37,8 +37,9 @@ struct cache_store {
     char generation[PREFIX_SIZE];
     pthread_mutex_t lock; /* of what follows */
     struct breaker breaker;
-    redisContext *idle[LINKS_MAX];
+    struct redis_link idle[LINKS_MAX];
     uint32_t idle_count, open_count;
+    char problem[ERR_TEXT_SIZE]; /* why none could be opened, the last time; "": it could */
     _Atomic uint32_t breaks;
 };
 
@@ -62,7 +63,7 @@ void cache_store_close(struct cache_store *store)
 {
     if (store == NULL) return;
     assert(store->idle_count == store->open_count);
-    for (uint32_t i = 0; i < store->idle_count; i++) redisFree(store->idle[i]);
+    for (uint32_t i = 0; i < store->idle_count; i++) redis_link_close(&store->idle[i]);
     (void)pthread_mutex_destroy(&store->lock);
     free(store);
 }
@@ -74,39 +75,52 @@ uint32_t cache_store_breaks(const struct cache_store *store)
 
 /* --- connections ---------------------------------------------------------------------------- */
 
-/* NULL: the breaker is open, none is to be had, or all are in use. */
-static redisContext *take(struct cache_store *store)
+static void opened(struct cache_store *store, const char *problem)
 {
-    redisContext *redis = NULL;
-
     (void)pthread_mutex_lock(&store->lock);
-    bool may = breaker_allows(&store->breaker, clock_monotonic_ms());
-    if (may && store->idle_count > 0) redis = store->idle[--store->idle_count];
-    bool opens = may && redis == NULL && store->open_count < LINKS_MAX;
-    if (opens) store->open_count++;
+    (void)snprintf(store->problem, sizeof store->problem, "%s", problem);
+    if (problem[0] != '\0') store->open_count--;
+    if (problem[0] != '\0') breaker_report(&store->breaker, false, clock_monotonic_ms());
     (void)pthread_mutex_unlock(&store->lock);
-    if (!opens) return redis;
-    redis = redis_link_open(&store->address, store->timeout_ms);
-    if (redis != NULL) return redis;
-    (void)pthread_mutex_lock(&store->lock);
-    store->open_count--;
-    breaker_report(&store->breaker, false, clock_monotonic_ms());
-    (void)pthread_mutex_unlock(&store->lock);
-    atomic_fetch_add(&store->breaks, 1);
-    return NULL;
+    if (problem[0] != '\0') atomic_fetch_add(&store->breaks, 1);
 }
 
-static void give_back(struct cache_store *store, redisContext *redis, bool ok)
+void cache_store_problem(struct cache_store *store, char text[static ERR_TEXT_SIZE])
+{
+    (void)pthread_mutex_lock(&store->lock);
+    memcpy(text, store->problem, ERR_TEXT_SIZE);
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+/* False: the breaker is open, none is to be had, or all are in use. */
+static bool take(struct cache_store *store, struct redis_link *link)
+{
+    struct err err;
+
+    *link = (struct redis_link){.redis = NULL};
+    (void)pthread_mutex_lock(&store->lock);
+    bool may = breaker_allows(&store->breaker, clock_monotonic_ms());
+    if (may && store->idle_count > 0) *link = store->idle[--store->idle_count];
+    bool opens = may && link->redis == NULL && store->open_count < LINKS_MAX;
+    if (opens) store->open_count++;
+    (void)pthread_mutex_unlock(&store->lock);
+    if (!opens) return link->redis != NULL;
+    bool ok = redis_link_open(link, &store->address, store->timeout_ms, &err);
+    opened(store, ok ? "" : err.text);
+    return ok;
+}
+
+static void give_back(struct cache_store *store, struct redis_link *link, bool ok)
 {
     if (!ok) atomic_fetch_add(&store->breaks, 1);
     (void)pthread_mutex_lock(&store->lock);
     breaker_report(&store->breaker, ok, clock_monotonic_ms());
     if (ok)
-        store->idle[store->idle_count++] = redis;
+        store->idle[store->idle_count++] = *link;
     else
         store->open_count--;
     (void)pthread_mutex_unlock(&store->lock);
-    if (!ok) redisFree(redis);
+    if (!ok) redis_link_close(link);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -153,15 +167,15 @@ static bool take_entry(const redisReply *entry, const redisReply *tag, const red
 bool cache_store_get(struct cache_store *store, const char *key, const char *tag,
                      struct cache_found *out)
 {
-    redisContext *redis = take(store);
+    struct redis_link link;
 
     *out = (struct cache_found){0};
-    if (redis == NULL) return false;
-    redisReply *reply = redisCommand(redis, "MGET %s %s %s", key, tag, store->generation);
+    if (!take(store, &link)) return false;
+    redisReply *reply = redisCommand(link.redis, "MGET %s %s %s", key, tag, store->generation);
     bool ok = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
               take_entry(reply->element[0], reply->element[1], reply->element[2], key, out);
     if (reply != NULL) freeReplyObject(reply);
-    give_back(store, redis, ok);
+    give_back(store, &link, ok);
     return ok;
 }
 
@@ -194,13 +208,13 @@ static bool ask_tokens(struct cache_store *store, redisContext *redis, const cha
 bool cache_store_tokens(struct cache_store *store, const char *tag, uint32_t ttl_s,
                         struct cache_tokens *out)
 {
-    redisContext *redis = take(store);
+    struct redis_link link;
     redisReply *reply = NULL;
 
-    if (redis == NULL) return false;
-    bool ok = ask_tokens(store, redis, tag, ttl_s);
+    if (!take(store, &link)) return false;
+    bool ok = ask_tokens(store, link.redis, tag, ttl_s);
     for (uint32_t i = 0; ok && i < 3; i++) {
-        ok = next_answer(redis, &reply);
+        ok = next_answer(link.redis, &reply);
         if (ok && i == 2)
             ok = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
                  is_uuid(reply->element[0]) && is_uuid(reply->element[1]);
@@ -210,21 +224,21 @@ bool cache_store_tokens(struct cache_store *store, const char *tag, uint32_t ttl
         }
         if (reply != NULL) freeReplyObject(reply);
     }
-    give_back(store, redis, ok);
+    give_back(store, &link, ok);
     return ok;
 }
 
 bool cache_store_lock(struct cache_store *store, const char *key, bool *mine)
 {
-    redisContext *redis = take(store);
+    struct redis_link link;
 
     *mine = false;
-    if (redis == NULL) return false;
-    redisReply *reply = redisCommand(redis, "SET %s:refresh 1 NX PX %d", key, LOCK_MS);
+    if (!take(store, &link)) return false;
+    redisReply *reply = redisCommand(link.redis, "SET %s:refresh 1 NX PX %d", key, LOCK_MS);
     bool ok = reply != NULL && reply->type != REDIS_REPLY_ERROR;
     *mine = ok && reply->type == REDIS_REPLY_STATUS;
     if (reply != NULL) freeReplyObject(reply);
-    give_back(store, redis, ok);
+    give_back(store, &link, ok);
     return ok;
 }
 
@@ -254,21 +268,22 @@ bool cache_store_put(struct cache_store *store, const char *key, const char *tag
 {
     size_t size = 0;
     uint8_t *entry = make_entry(key, tokens, ttl_s, value, &size);
-    redisContext *redis = entry == NULL ? NULL : take(store);
+    struct redis_link link;
     redisReply *reply = NULL;
 
-    if (redis == NULL) {
+    if (entry == NULL || !take(store, &link)) {
         free(entry);
         return false;
     }
     /* The tag lasts as long as what hangs on it; one that was dropped stays so. */
+    redisContext *redis = link.redis;
     bool ok = redisAppendCommand(redis, "SET %s %b EX %u", key, entry, size, ttl_s) == REDIS_OK &&
               redisAppendCommand(redis, "EXPIRE %s %u", tag, 2 * ttl_s) == REDIS_OK;
     for (uint32_t i = 0; ok && i < 2; i++) {
-        ok = next_answer(redis, &reply);
+        ok = next_answer(link.redis, &reply);
         if (reply != NULL) freeReplyObject(reply);
     }
-    give_back(store, redis, ok);
+    give_back(store, &link, ok);
     free(entry);
     return ok;
 }
@@ -280,14 +295,14 @@ bool cache_store_drop(struct cache_store *store, const char *const *tags, uint32
 
     for (uint32_t from = 0; from < count; from += DROPS_MAX) {
         uint32_t part = count - from < DROPS_MAX ? count - from : DROPS_MAX;
-        redisContext *redis = take(store);
-        if (redis == NULL) return false;
+        struct redis_link link;
+        if (!take(store, &link)) return false;
         for (uint32_t i = 0; i < part; i++) {
             arguments[1 + i] = tags[from + i];
             lengths[1 + i] = strlen(tags[from + i]);
         }
-        bool ok = redis_said_yes(redisCommandArgv(redis, (int)part + 1, arguments, lengths));
-        give_back(store, redis, ok);
+        bool ok = redis_said_yes(redisCommandArgv(link.redis, (int)part + 1, arguments, lengths));
+        give_back(store, &link, ok);
         if (!ok) return false;
     }
     return true;

@@ -55,5 +55,7 @@ MUST_CHECK bool cache_store_clear(struct cache_store *store);
  * dropped.
  */
 uint32_t cache_store_breaks(const struct cache_store *store);
+/* Why no connection could be opened, the last time; "" when it could. */
+void cache_store_problem(struct cache_store *store, char text[static ERR_TEXT_SIZE]);
 
 #endif

@@ -6,15 +6,18 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/stop.h"
+#include "gateway/certificate.h"
 #include "gateway/server_http.h"
 #include "gateway/traffic.h"
 #include "protocol/names.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum { KEYS_PERIOD_MS = 1000, CALLERS_TOLD_APART = 65536 };
+enum { LOOK_EVERY_TURNS = 10 }; /* at the certificate's files */
 enum { TURN_MS = 100, FILES_BESIDE = 256, LEAVE_SLACK_MS = 2000 };
 
 static struct {
@@ -23,6 +26,7 @@ static struct {
     uint32_t http_port, threads, links, calls_max, connections_max, per_address_max;
     uint32_t header_max, body_max, bodies_mib, idle_s, request_s;
     uint32_t reply_timeout_ms, timeout_ms, log_level, log_requests;
+    char tls_cert[256], tls_key[256];
     char redis_url[512], database_url[512], database_role[64];
     char jwks[256], issuer[256], audience[256], algorithms[64], claim[64];
     uint32_t redis_timeout_ms, cache_ttl_s, cache_near, auth, auth_stale_s, leeway_s, rate,
@@ -33,13 +37,17 @@ static struct {
 /* clang-format off */
 static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, values.amqp_url, sizeof values.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
-     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost"},
+     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost, or amqps:// with ?cacertfile=PATH behind it"},
     {"LEDGER_PREFIX", SETTING_TEXT, values.prefix, sizeof values.prefix, "ledger",
      0, 0, NULL, false, "first word of every exchange and queue name"},
     {"LEDGER_HTTP_ADDRESS", SETTING_TEXT, values.http_address, sizeof values.http_address, "0.0.0.0",
      0, 0, NULL, false, "address to listen on"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &values.http_port, 0, "8000",
      0, 65535, NULL, false, "port to listen on; 0 takes a free one"},
+    {"LEDGER_HTTP_TLS_CERT", SETTING_TEXT, values.tls_cert, sizeof values.tls_cert, "",
+     0, 0, NULL, false, "file with the certificate and its chain (PEM), for HTTPS alone; read again when it changes; empty: HTTP"},
+    {"LEDGER_HTTP_TLS_KEY", SETTING_TEXT, values.tls_key, sizeof values.tls_key, "",
+     0, 0, NULL, false, "file with its key (PEM); read again when it changes"},
     {"LEDGER_HTTP_APP_ID", SETTING_TEXT, values.app_id, sizeof values.app_id, "http",
      0, 0, NULL, false, "namespace of the idempotency keys of callers without a name"},
     {"LEDGER_HTTP_THREADS", SETTING_NUMBER, &values.threads, 0, "2",
@@ -67,7 +75,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_TIMEOUT_MS", SETTING_NUMBER, &values.timeout_ms, 0, "5000",
      100, 60000, NULL, false, "longest wait for a connection"},
     {"LEDGER_REDIS_URL", SETTING_TEXT, values.redis_url, sizeof values.redis_url, "",
-     0, 0, NULL, true, "Redis, for the cache; redis://[[user]:password@]host[:port][/database]; empty: none"},
+     0, 0, NULL, true, "Redis, for the cache; redis://[[user]:password@]host[:port][/database], or rediss:// with ?cacertfile=PATH behind it; empty: none"},
     {"LEDGER_REDIS_TIMEOUT_MS", SETTING_NUMBER, &values.redis_timeout_ms, 0, "50",
      1, 10000, NULL, false, "longest wait for Redis; then the ledger is asked"},
     {"LEDGER_CACHE_TTL_S", SETTING_NUMBER, &values.cache_ttl_s, 0, "600",
@@ -129,12 +137,37 @@ static bool allow_files(struct err *err)
                    values.connections_max, (uintmax_t)wanted, (uintmax_t)limit.rlim_max);
 }
 
+/* A new certificate is told of; one that cannot be used once, not each second. */
+static void look_at_certificate(void)
+{
+    static struct err last;
+    struct err err = {0};
+    bool changed = false;
+
+    if (!certificate_refresh(&changed, &err) && strcmp(err.text, last.text) != 0)
+        log_warn("the old certificate stays in use: %s", err.text);
+    if (changed) log_info("a new certificate is in use");
+    last = err;
+}
+
+static void look_at_redis(const struct cache *cache)
+{
+    static char last[ERR_TEXT_SIZE];
+    char problem[ERR_TEXT_SIZE];
+
+    health_set(HEALTH_REDIS, cache_is_up(cache) ? HEALTH_UP : HEALTH_DOWN);
+    cache_problem(cache, problem);
+    if (problem[0] != '\0' && strcmp(problem, last) != 0)
+        log_warn("Redis is not used: %s", problem);
+    memcpy(last, problem, sizeof last);
+}
+
 static void serve(struct server *server, const struct gateway *gateway)
 {
-    while (!stop_requested()) {
+    for (uint32_t turn = 0; !stop_requested(); turn++) {
         health_beat();
-        if (cache_is_on(gateway->cache))
-            health_set(HEALTH_REDIS, cache_is_up(gateway->cache) ? HEALTH_UP : HEALTH_DOWN);
+        if (cache_is_on(gateway->cache)) look_at_redis(gateway->cache);
+        if (values.tls_cert[0] != '\0' && turn % LOOK_EVERY_TURNS == 0) look_at_certificate();
         server_sweep(server);
         log_flush();
         clock_sleep_ms(TURN_MS);
@@ -187,6 +220,14 @@ static bool open_cache(struct cache **cache, struct err *err)
     return cache_open(cache, &options, err);
 }
 
+static bool open_certificate(struct err *err)
+{
+    if (values.tls_cert[0] == '\0' && values.tls_key[0] == '\0') return true;
+    if (values.tls_cert[0] == '\0' || values.tls_key[0] == '\0')
+        return err_set(err, ERR_FATAL, "LEDGER_HTTP_TLS_CERT, LEDGER_HTTP_TLS_KEY: give both");
+    return certificate_open(values.tls_cert, values.tls_key, err);
+}
+
 static bool run(struct err *err)
 {
     static struct names names;
@@ -208,26 +249,28 @@ static bool run(struct err *err)
                                   .per_address_max = values.per_address_max,
                                   .header_max = values.header_max,
                                   .idle_s = values.idle_s,
-                                  .request_s = values.request_s};
+                                  .request_s = values.request_s,
+                                  .has_tls = values.tls_cert[0] != '\0'};
 
     bodies.most = (size_t)values.bodies_mib << 20;
     gateway.bodies = &bodies;
     (void)snprintf(values.name, sizeof values.name, "ledger-gateway %ld", (long)getpid());
     health_require(HEALTH_RABBITMQ);
     traffic_open((enum traffic_level)values.log_requests);
-    bool ok = allow_files(err) && names_make(&names, values.prefix, 1, err) &&
-              open_guard(&gateway.guard, err) && open_cache(&gateway.cache, err) &&
-              calls_open(&gateway.calls, &calls, err);
+    bool ok = allow_files(err) && open_certificate(err) &&
+              names_make(&names, values.prefix, 1, err) && open_guard(&gateway.guard, err) &&
+              open_cache(&gateway.cache, err) && calls_open(&gateway.calls, &calls, err);
     gateway.exchange = text_of(names.commands);
     ok = ok && server_open(&server, &http, &gateway, err);
     if (ok) {
-        log_info("HTTP on port %u", (unsigned)server_port(server));
+        log_info("%s on port %u", http.has_tls ? "HTTPS" : "HTTP", (unsigned)server_port(server));
         serve(server, &gateway);
         leave(server);
     }
     if (gateway.calls != NULL) calls_stop(gateway.calls); /* what still waits is answered now */
     while (server != NULL && server_quiesce(server) > 0) clock_sleep_ms(10);
     server_close(server);
+    certificate_close();
     calls_close(gateway.calls);
     cache_close(gateway.cache);
     guard_close(gateway.guard);

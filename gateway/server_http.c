@@ -5,6 +5,7 @@
 #include "gateway/server_http.h"
 
 #include "base/clock.h"
+#include "gateway/certificate.h"
 #include "gateway/respond_http.h"
 #include "gateway/traffic.h"
 
@@ -16,7 +17,10 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, TIMEOUT_SLACK_S = 5, OPTIONS_MAX = 12 };
+enum { BACKLOG = 1024, TIMEOUT_SLACK_S = 5, OPTIONS_MAX = 13 };
+
+/* Of GnuTLS. */
+static const char PRIORITIES[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 struct server {
     struct MHD_Daemon *daemon;
@@ -238,6 +242,19 @@ static void resume(void *connection)
 
 /* --- open and close ----------------------------------------------------------------------- */
 
+static struct MHD_Daemon *start_daemon(struct server *server, const struct server_options *options,
+                                       struct MHD_OptionItem *items)
+{
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+
+    if (!options->has_tls)
+        return MHD_start_daemon(flags, options->port, NULL, NULL, handle, server, MHD_OPTION_ARRAY,
+                                items, MHD_OPTION_END);
+    return MHD_start_daemon(flags | MHD_USE_TLS, options->port, NULL, NULL, handle, server,
+                            MHD_OPTION_ARRAY, items, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES,
+                            MHD_OPTION_HTTPS_CERT_CALLBACK2, certificate_choose, MHD_OPTION_END);
+}
+
 static bool start(struct server *server, const struct server_options *options, struct err *err)
 {
     struct sockaddr_in bound = {.sin_family = AF_INET, .sin_port = htons(options->port)};
@@ -264,9 +281,7 @@ static bool start(struct server *server, const struct server_options *options, s
         return err_set(err, ERR_FATAL, "LEDGER_HTTP_ADDRESS: '%s' is not an IPv4 address",
                        options->address);
     errno = 0;
-    server->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, options->port,
-                         NULL, NULL, handle, server, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+    server->daemon = start_daemon(server, options, items);
     if (server->daemon == NULL)
         return err_set(err, ERR_FATAL, "could not listen on %s port %u: %s; set LEDGER_HTTP_PORT",
                        options->address, options->port,

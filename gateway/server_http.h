@@ -19,6 +19,7 @@ struct server_options {
     uint32_t per_address_max; /* 0: no limit */
     uint32_t header_max;      /* bytes of a request's line and headers */
     uint32_t idle_s, request_s;
+    bool has_tls; /* HTTPS alone, with the certificate of certificate.h */
 };
 
 /* gateway is kept, and its resume is set. */

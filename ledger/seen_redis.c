@@ -26,7 +26,8 @@ struct seen {
     struct seen_options options; /* its texts are the caller's, and outlive this */
     bool on;
     struct redis_address address;
-    redisContext *redis; /* NULL: not connected. Dead after any error: never used again */
+    struct redis_link link; /* dead after any error: never used again */
+    struct err problem;     /* why it could not be opened, or went */
     struct breaker breaker;
     struct seen_counts counts;
     struct work *asked[BATCH_COMMANDS_MAX]; /* of the exchange under way */
@@ -40,15 +41,13 @@ struct seen {
 
 static void disconnect(struct seen *seen)
 {
-    if (seen->redis != NULL) redisFree(seen->redis);
-    seen->redis = NULL;
+    redis_link_close(&seen->link);
 }
 
 static bool connect_once(struct seen *seen)
 {
-    if (seen->redis == NULL)
-        seen->redis = redis_link_open(&seen->address, seen->options.timeout_ms);
-    return seen->redis != NULL;
+    return seen->link.redis != NULL ||
+           redis_link_open(&seen->link, &seen->address, seen->options.timeout_ms, &seen->problem);
 }
 
 typedef bool exchange(struct seen *seen, struct codec *codec, struct batch *batch);
@@ -58,6 +57,8 @@ static void attempt(struct seen *seen, exchange *run, struct codec *codec, struc
 {
     if (!breaker_allows(&seen->breaker, clock_monotonic_ms())) return;
     bool ok = connect_once(seen) && run(seen, codec, batch);
+    if (!ok && seen->link.redis != NULL)
+        err_set(&seen->problem, ERR_RETRY, "lost Redis: %s", seen->link.redis->errstr);
     if (!ok) disconnect(seen);
     if (!ok) seen->counts.errors++;
     breaker_report(&seen->breaker, ok, clock_monotonic_ms());
@@ -67,7 +68,7 @@ static bool greet(struct seen *seen, struct codec *codec, struct batch *batch)
 {
     (void)codec;
     (void)batch;
-    return redis_said_yes(redisCommand(seen->redis, "PING"));
+    return redis_said_yes(redisCommand(seen->link.redis, "PING"));
 }
 
 bool seen_open(struct seen **out, const struct seen_options *options, struct err *err)
@@ -95,7 +96,12 @@ void seen_close(struct seen *seen)
 enum seen_state seen_state(const struct seen *seen)
 {
     if (!seen->on) return SEEN_OFF;
-    return seen->redis != NULL ? SEEN_UP : SEEN_DOWN;
+    return seen->link.redis != NULL ? SEEN_UP : SEEN_DOWN;
+}
+
+const char *seen_problem(const struct seen *seen)
+{
+    return seen_state(seen) == SEEN_DOWN ? seen->problem.text : "";
 }
 
 struct seen_counts seen_counts(const struct seen *seen)
@@ -160,8 +166,8 @@ static bool ask(struct seen *seen, struct codec *codec, struct batch *batch)
 
     seen->arguments[0] = "MGET";
     seen->lengths[0] = strlen(seen->arguments[0]);
-    reply =
-        redisCommandArgv(seen->redis, (int)seen->asked_count + 1, seen->arguments, seen->lengths);
+    reply = redisCommandArgv(seen->link.redis, (int)seen->asked_count + 1, seen->arguments,
+                             seen->lengths);
     bool ok =
         reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == seen->asked_count;
     for (uint32_t i = 0; ok && i < seen->asked_count; i++)
@@ -212,14 +218,16 @@ static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
         if (!make_value(seen->asked[i], codec, batch->arena, &value)) break;
         const char *arguments[] = {"SET", seen->keys[i], (const char *)value.data, "EX", ttl};
         const size_t lengths[] = {3, strlen(seen->keys[i]), value.size, 2, (size_t)ttl_length};
-        if (redisAppendCommandArgv(seen->redis, 5, arguments, lengths) != REDIS_OK) return false;
+        if (redisAppendCommandArgv(seen->link.redis, 5, arguments, lengths) != REDIS_OK)
+            return false;
         sent++;
     }
     uint64_t deadline_ms = clock_monotonic_ms() + seen->options.timeout_ms;
     for (uint32_t i = 0; i < sent; i++) {
         void *reply = NULL;
         if (clock_monotonic_ms() > deadline_ms) return false;
-        if (redisGetReply(seen->redis, &reply) != REDIS_OK || !redis_said_yes(reply)) return false;
+        if (redisGetReply(seen->link.redis, &reply) != REDIS_OK || !redis_said_yes(reply))
+            return false;
     }
     return true;
 }

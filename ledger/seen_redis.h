@@ -12,7 +12,7 @@
 struct seen;
 
 struct seen_options {
-    const char *url;     /* redis://[:password@]host:port/db; empty: no Redis */
+    const char *url;     /* redis:// or rediss://, see base/link_redis.h; empty: no Redis */
     const char *prefix;  /* of the keys */
     uint32_t timeout_ms; /* connect and each command: tens of ms */
     uint32_t ttl_s;
@@ -34,6 +34,8 @@ void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch);
 
 enum seen_state { SEEN_OFF, SEEN_UP, SEEN_DOWN };
 enum seen_state seen_state(const struct seen *seen);
+/* Why it is down, as far as that is known; "" otherwise. */
+const char *seen_problem(const struct seen *seen);
 struct seen_counts seen_counts(const struct seen *seen);
 
 #endif

@@ -26,7 +26,7 @@ static const struct setting SETTINGS[] = {
     {"LEDGER_KAFKA_SETTINGS", SETTING_TEXT, values.kafka_settings, sizeof values.kafka_settings, "",
      0, 0, NULL, true, "further settings of librdkafka, name=value on a line each: TLS, SASL, compression"},
     {"LEDGER_AMQP_URL", SETTING_TEXT, values.amqp_url, sizeof values.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
-     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost"},
+     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost, or amqps:// with ?cacertfile=PATH behind it"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, values.database_url, sizeof values.database_url, "postgresql://127.0.0.1:5432/ledger",
      0, 0, NULL, true, "PostgreSQL, direct (not through a transaction pooler)"},
     {"LEDGER_DATABASE_ROLE", SETTING_TEXT, values.database_role, sizeof values.database_role, "ledger_relay",

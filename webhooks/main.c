@@ -16,7 +16,7 @@ static struct dispatcher_settings values;
 /* clang-format off */
 static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, values.amqp_url, sizeof values.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
-     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost"},
+     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost, or amqps:// with ?cacertfile=PATH behind it"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, values.database_url, sizeof values.database_url, "postgresql://127.0.0.1:5432/ledger",
      0, 0, NULL, true, "PostgreSQL, with the endpoints"},
     {"LEDGER_DATABASE_ROLE", SETTING_TEXT, values.database_role, sizeof values.database_role, "ledger_webhooks",

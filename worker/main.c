@@ -18,13 +18,13 @@ static struct worker_settings values;
 /* clang-format off */
 static const struct setting SETTINGS[] = {
     {"LEDGER_AMQP_URL", SETTING_TEXT, values.amqp_url, sizeof values.amqp_url, "amqp://guest:guest@127.0.0.1:5672/",
-     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost"},
+     0, 0, NULL, true, "RabbitMQ, amqp://user:password@host:port/vhost, or amqps:// with ?cacertfile=PATH behind it"},
     {"LEDGER_DATABASE_URL", SETTING_TEXT, values.database_url, sizeof values.database_url, "postgresql://127.0.0.1:5432/ledger",
      0, 0, NULL, true, "PostgreSQL, direct (not through a transaction pooler)"},
     {"LEDGER_DATABASE_ROLE", SETTING_TEXT, values.database_role, sizeof values.database_role, "ledger_worker",
      0, 0, NULL, false, "role taken on after login; empty keeps the login's"},
     {"LEDGER_REDIS_URL", SETTING_TEXT, values.redis_url, sizeof values.redis_url, "",
-     0, 0, NULL, true, "Redis, redis://[:password@]host:port/db; empty: none is used"},
+     0, 0, NULL, true, "Redis, redis://[[user]:password@]host[:port][/database], or rediss:// with ?cacertfile=PATH behind it; empty: none is used"},
     {"LEDGER_REDIS_TIMEOUT_MS", SETTING_NUMBER, &values.redis_timeout_ms, 0, "50",
      1, 10000, NULL, false, "longest wait for Redis"},
     {"LEDGER_REDIS_TTL_S", SETTING_NUMBER, &values.redis_ttl_s, 0, "86400",

@@ -56,6 +56,7 @@ struct worker {
     struct codec *codec; /* for what is kept in Redis, and for commands of its own */
     struct arena arena;  /* those commands */
     struct backoff backoff;
+    char redis_problem[ERR_TEXT_SIZE]; /* what was logged of it; "" while it is up */
     bool consumer_broken;
     bool topology_applied;
     uint64_t balance_at_ms;
@@ -516,10 +517,24 @@ static bool connect_consumer(struct worker *worker, struct err *err)
     return true;
 }
 
-static void show_redis(const struct worker *worker)
+/* Each problem once, not each time. */
+static void log_redis(struct worker *worker)
+{
+    const char *problem = seen_problem(worker->seen);
+
+    if (strcmp(problem, worker->redis_problem) == 0) return;
+    if (problem[0] != '\0')
+        log_warn("Redis is not used: %s", problem);
+    else
+        log_info("Redis is used again");
+    (void)snprintf(worker->redis_problem, sizeof worker->redis_problem, "%s", problem);
+}
+
+static void show_redis(struct worker *worker)
 {
     struct seen_counts counts = seen_counts(worker->seen);
 
+    log_redis(worker);
     report_redis(counts.hits, counts.misses, counts.errors);
     if (seen_state(worker->seen) == SEEN_OFF) return;
     health_set(HEALTH_REDIS, seen_state(worker->seen) == SEEN_UP ? HEALTH_UP : HEALTH_DOWN);

@@ -310,7 +310,10 @@ static void test_logins(void **state)
         enum err_kind kind;
     } logins[] = {
         {"not a URL", "rabbit", ERR_FATAL},
-        {"TLS", "amqps://localhost", ERR_FATAL},
+        {"TLS, and nobody there", "amqps://127.0.0.1:1/", ERR_RETRY},
+        {"TLS without verifying", "amqps://localhost/?verify=verify_none", ERR_FATAL},
+        {"a key without its certificate", "amqps://localhost/?keyfile=key.pem", ERR_FATAL},
+        {"a CA without TLS", "amqp://localhost/?cacertfile=ca.pem", ERR_FATAL},
         {"a bad port", "amqp://localhost:x/", ERR_FATAL},
         {"nobody there", "amqp://127.0.0.1:1/", ERR_RETRY},
         {"nobody of that name", "amqp://no-such-host.invalid/", ERR_RETRY},
