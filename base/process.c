@@ -4,6 +4,7 @@
 #include "base/process.h"
 
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/stop.h"
 #include "base/version.h"
 
@@ -90,6 +91,15 @@ static int complain(const struct process *process, const char *what)
 {
     (void)fprintf(stderr, "%s: %s\n", process->name, what);
     return EXIT_USAGE;
+}
+
+void process_listens(const char *what, uint16_t port)
+{
+    struct err err = {0};
+
+    log_info("%s on port %u", what, (unsigned)port);
+    if (!notify_ready(&err)) log_warn("%s", err.text);
+    log_flush();
 }
 
 int process_main(const struct process *process, const uint32_t *log_level, int argc, char **argv)

@@ -17,6 +17,10 @@ struct process {
     bool (*run)(struct err *err);
 };
 
+/* Its port is open and its settings are good; servers may still be away. Logs "<what> on port
+ * <port>" at once, and tells systemd. */
+void process_listens(const char *what, uint16_t port);
+
 /* The exit code: 0 done, 1 failed, 2 wrong usage or settings. */
 int process_main(const struct process *process, const uint32_t *log_level, int argc, char **argv);
 

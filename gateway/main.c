@@ -263,7 +263,7 @@ static bool run(struct err *err)
     gateway.exchange = text_of(names.commands);
     ok = ok && server_open(&server, &http, &gateway, err);
     if (ok) {
-        log_info("%s on port %u", http.has_tls ? "HTTPS" : "HTTP", (unsigned)server_port(server));
+        process_listens(http.has_tls ? "HTTPS" : "HTTP", server_port(server));
         serve(server, &gateway);
         leave(server);
     }

@@ -58,8 +58,7 @@ static bool run(struct err *err)
 
     (void)snprintf(values.name, sizeof values.name, "ledger-notary %ld", (long)getpid());
     bool ok = admin_open(&admin, values.http_address, (uint16_t)values.http_port, err);
-    if (ok) log_info("metrics and health on port %u", (unsigned)admin_port(admin));
-    log_flush();
+    if (ok) process_listens("metrics and health", admin_port(admin));
     ok = ok && notary_open(&notary, &values, err) && serve(notary, err);
     notary_close(notary);
     admin_close(admin);

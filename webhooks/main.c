@@ -81,8 +81,7 @@ static bool run(struct err *err)
 
     (void)snprintf(values.name, sizeof values.name, "ledger-webhooks %ld", (long)getpid());
     bool ok = admin_open(&admin, values.http_address, (uint16_t)values.http_port, err);
-    if (ok) log_info("metrics and health on port %u", (unsigned)admin_port(admin));
-    log_flush();
+    if (ok) process_listens("metrics and health", admin_port(admin));
     ok = ok && dispatcher_open(&dispatcher, &values, err) && serve(dispatcher, err);
     dispatcher_close(dispatcher);
     admin_close(admin);

@@ -77,8 +77,7 @@ static bool settings_check(struct err *err)
 static bool listen_to_http(struct admin **admin, struct err *err)
 {
     if (!admin_open(admin, values.http_address, (uint16_t)values.http_port, err)) return false;
-    log_info("metrics and health on port %u", (unsigned)admin_port(*admin));
-    log_flush();
+    process_listens("metrics and health", admin_port(*admin));
     return true;
 }
 
