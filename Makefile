@@ -53,9 +53,9 @@ LINK      = @echo "  ld $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.
 PURE     := -lmsgpackc -lcjose -ljansson -lcrypto -lm -lpthread
 ALL      := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lpthread -lm
 
-.PHONY: help build run up down test unit integration chaos torture fuzz mutation lint format coverage image dist bench clean objects tests
+.PHONY: help build run up down test unit integration chaos torture fuzz mutation lint format coverage image deb package-test dist bench clean objects tests
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 build: setup-build ## the programs, in build/gcc-release/bin
 	@$(MAKE) --no-print-directory programs
 .PHONY: programs setup-build
@@ -96,6 +96,10 @@ coverage: ## line coverage of protocol/, ledger/ and outbox/; fails under 90%
 	@scripts/setup test && scripts/coverage
 image: ## the container image, built and run restricted without an engine; TWICE=1 builds it again to compare
 	@scripts/setup image && $(MAKE) --no-print-directory programs && scripts/image $(if $(TWICE),twice)
+deb: ## the Debian package, in build/deb
+	@scripts/setup deb && $(MAKE) --no-print-directory programs && scripts/deb
+package-test: ## the same installed in a fresh Debian with systemd, upgraded under load, removed
+	@scripts/setup package && $(MAKE) --no-print-directory programs && scripts/package-test
 dist: ## the source of the last commit as build/ledger-VERSION.tar.gz, the same bytes each time
 	@mkdir -p build && version=$$(sed -nE 's/^.define LEDGER_VERSION "(.*)"/\1/p' base/version.h) && \
 	 git archive --format=tar --prefix=ledger-$$version/ HEAD | gzip -9n >build/ledger-$$version.tar.gz && \
