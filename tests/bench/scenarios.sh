@@ -97,7 +97,7 @@ scenario_rpc() {
     stop_process echo
     stop_ledger
     start_process echo env LEDGER_PREFIX=echo "$tools/echo"
-    LEDGER_PREFIX=echo "$tools/callers" 64 $((full / 2)) 5 >"$logs/callers.out"
+    env LEDGER_PREFIX=echo "$tools/callers" 64 $((full / 2)) 5 >"$logs/callers.out"
     note broker_callers_rate "$(value rate "$logs/callers.out")"
     note_quantiles "$logs/callers.out" broker_callers
     stop_process echo
