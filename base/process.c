@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/privileges.h"
 #include "base/stop.h"
 #include "base/version.h"
 
@@ -127,7 +128,7 @@ int process_main(const struct process *process, const uint32_t *log_level, int a
 
     log_open(process->name, (enum log_level) * log_level);
     config_unknown(process->settings, process->settings_count, warn_unknown);
-    bool ok = stop_install(&err) && process->run(&err);
+    bool ok = privileges_drop(&err) && stop_install(&err) && process->run(&err);
     if (!ok) log_error("stopped: %s", err.text);
     log_info("left");
     log_flush();

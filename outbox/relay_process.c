@@ -27,8 +27,6 @@ enum {
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
     HELD_TELL_MS = 10000,
-    EAGER_FOR_MS = 5,
-    EAGER_SLEEP_US = 200,
     BUSY_FOR_MS = 50,
     SETTLE_MS = 1000,
 };
@@ -254,9 +252,8 @@ static void note_blocked(struct relay_process *process)
     if (!is_blocked) log_info("the broker takes messages again");
 }
 
-/* How long to wait for the broker's frames in the next turn. A caller that waits for its reply
- * sends its next command a few milliseconds later: so right after traffic the outbox is looked at
- * again very soon, for a while soon, and then less and less often. */
+/* How long to wait for the broker's frames in the next turn: after traffic the outbox is looked at
+ * again soon, and then less and less often. (Who waits for a reply has it from the worker.) */
 static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, bool idle)
 {
     uint32_t most_ms = process->settings->poll_idle_ms, least_ms = process->settings->poll_busy_ms;
@@ -266,12 +263,7 @@ static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, boo
         process->traffic_ms = now_ms;
         return least_ms; /* confirms are awaited: they end the wait */
     }
-    uint64_t quiet_ms = now_ms - process->traffic_ms;
-    if (quiet_ms < EAGER_FOR_MS) {
-        clock_sleep_us(EAGER_SLEEP_US);
-        return 0;
-    }
-    if (quiet_ms < BUSY_FOR_MS) return least_ms;
+    if (now_ms - process->traffic_ms < BUSY_FOR_MS) return least_ms;
     if (process->wait_ms < least_ms) return least_ms;
     return process->wait_ms * 2 < most_ms ? process->wait_ms * 2 : most_ms;
 }

@@ -17,9 +17,9 @@ make_certificate() { # NAME NAMES START END
         -startdate "$3" -enddate "$4" 2>"$pki/$1.log" || { cat "$pki/$1.log" >&2; return 1; }
 }
 make_certificates() {
-    local owner year
+    local group year
     year=$(date +%Y)
-    owner=$(stat -c %u "$1")
+    group=$(stat -c %g "$1")
     pki=$(mktemp -d)
     chmod 755 "$pki"
     make_ca ca; make_ca other
@@ -27,7 +27,7 @@ make_certificates() {
     make_certificate expired DNS:localhost,IP:127.0.0.1 "$((year - 2))0101000000Z" "$((year - 1))0101000000Z"
     make_certificate elsewhere DNS:elsewhere.example "$((year - 1))0101000000Z" "$((year + 1))0101000000Z"
     chmod 600 "$pki"/*.key
-    [[ $(id -u) != 0 ]] || chown "$owner" "$pki"/*.key
+    [[ $(id -u) != 0 ]] || { chown "root:$group" "$pki"/*.key; chmod 640 "$pki"/*.key; } # ours and the servers'
 }
 
 free_ports() { # COUNT: on one line

@@ -262,7 +262,7 @@ scenario_memory() {
     note commands "$(sql "$(database_url memory)" -c 'SELECT count(*) FROM ledger.journal')"
     stop_process worker
     sql "$(database_url memory)" -c "INSERT INTO ledger.outbox (slot, kind, destination, properties, body)
-        SELECT slot, kind, destination, properties, body FROM (SELECT * FROM ledger.outbox LIMIT 1000) AS some,
+        SELECT slot, kind, destination, properties, body FROM (SELECT * FROM ledger.outbox LIMIT 1000) AS few,
                generate_series(1, $backlog / 1000)"
     in_database memory start_relay
     watch_memory relay "$seconds" "SELECT false"

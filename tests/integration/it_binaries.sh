@@ -28,6 +28,18 @@ for program in "$bin"/ledger*; do
     [[ -z $landing ]] || [[ $(objdump -d --no-show-raw-insn "$program" | grep -cE "$landing") -gt 100 ]] ||
         { echo "FAILED: ${program##*/}: jumps may land anywhere"; bad=1; }
 done
+
+# And one that runs: its capabilities are gone but for low ports, and none can be gained.
+program=ledger-relay
+LEDGER_HTTP_PORT=0 "$bin/ledger-relay" >/dev/null 2>&1 &
+pid=$!
+for ((i = 0; i < 100; i++)); do grep -q 'NoNewPrivs:.1' /proc/$pid/status && break; sleep 0.05; done
+holds 'may gain privileges' 'NoNewPrivs:.1' "$(cat /proc/$pid/status)"
+for set in CapInh CapPrm CapEff CapAmb; do
+    holds "$set: it kept privileges" "$set:.0000000000000[04]00" "$(cat /proc/$pid/status)"
+done
+kill $pid && wait $pid || { echo "FAILED: it did not leave cleanly"; bad=1; }
+
 ((programs >= 8)) || { echo "FAILED: only $programs programs in $bin"; bad=1; }
 ((bad != 0)) || echo "$programs programs: PIE, RELRO, bound at once, canaries, checked functions, no executable stack, landing marks"
 exit $bad
