@@ -29,9 +29,9 @@ for program in "$bin"/ledger*; do
         { echo "FAILED: ${program##*/}: jumps may land anywhere"; bad=1; }
 done
 
-# And one that runs: its capabilities are gone but for low ports, and none can be gained.
+# And one that runs, waiting for servers: its capabilities are gone but for low ports, and none can be gained.
 program=ledger-relay
-LEDGER_HTTP_PORT=0 "$bin/ledger-relay" >/dev/null 2>&1 &
+LEDGER_HTTP_PORT=0 LEDGER_DATABASE_URL=postgresql://127.0.0.1:1/none LEDGER_AMQP_URL=amqp://127.0.0.1:1/ "$bin/ledger-relay" >/dev/null 2>&1 &
 pid=$!
 for ((i = 0; i < 100; i++)); do grep -q 'NoNewPrivs:.1' /proc/$pid/status && break; sleep 0.05; done
 holds 'may gain privileges' 'NoNewPrivs:.1' "$(cat /proc/$pid/status)"
