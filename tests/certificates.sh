@@ -32,10 +32,17 @@ make_certificates() {
 
 free_ports() { # COUNT: on one line
     /usr/bin/python3 - "$1" <<'PYTHON'
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for one in held:
-    one.bind(("127.0.0.1", 0))
+import random, socket, sys
+held, wanted = [], int(sys.argv[1])
+for port in random.sample(range(31500, 32000), 500): # below those of outgoing connections: they stay free
+    one = socket.socket()
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    held.append(one)
+    if len(held) == wanted:
+        break
 print(*(one.getsockname()[1] for one in held))
 PYTHON
 }

@@ -42,7 +42,8 @@ options=(--network host --user 65532:65532 --read-only --read-only-tmpfs=false -
 key=$logs/signing-key.pem
 openssl genpkey -algorithm ed25519 -out "$key" 2>/dev/null
 chmod 444 "$key" # a pod has it by its group; here it is a file of the test's
-free_port() { local port; until port=$((33000 + RANDOM % 20000)); ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done; echo "$port"; }
+# Below those that the system gives to outgoing connections: what is free stays free.
+free_port() { local port; until port=$((31000 + RANDOM % 500)); ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done; echo "$port"; }
 run() { timeout 60 podman run --rm "${options[@]}" "${image[@]}" "$@"; }
 declare -A ports=()
 start() { # PROCESS [OPTIONS...]
