@@ -26,6 +26,7 @@ struct breaker {
     uint64_t next_probe_ms; /* meaningful while open */
 };
 
+/* What breaker_allows would say, without taking the one try. */
 bool breaker_would_allow(const struct breaker *breaker, uint64_t now_ms);
 bool breaker_allows(struct breaker *breaker, uint64_t now_ms);
 void breaker_report(struct breaker *breaker, bool succeeded, uint64_t now_ms);
