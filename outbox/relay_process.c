@@ -27,8 +27,8 @@ enum {
     PAUSE_STEP_MS = 100,
     ROTATE_EVERY_MS = 1000,
     HELD_TELL_MS = 10000,
-    BUSY_FOR_MS = 50,
     SETTLE_MS = 1000,
+    FEW_ROWS = 64,
 };
 
 struct relay_process {
@@ -46,8 +46,9 @@ struct relay_process {
 
     struct backoff backoff;
     enum relay_dependency failing; /* whose call was made last */
-    uint32_t wait_ms;
-    uint64_t rotate_at_ms, traffic_ms, held_since_ms;
+    uint32_t sent;                 /* in the last turn, ... */
+    uint64_t turn_us;              /* which began then */
+    uint64_t rotate_at_ms, held_since_ms;
     bool is_held_told;
     struct behind behind;
 };
@@ -252,22 +253,6 @@ static void note_blocked(struct relay_process *process)
     if (!is_blocked) log_info("the broker takes messages again");
 }
 
-/* How long to wait for the broker's frames in the next turn: after traffic the outbox is looked at
- * again soon, and then less and less often. (Who waits for a reply has it from the worker.) */
-static uint32_t wait_next_ms(struct relay_process *process, uint64_t now_ms, bool idle)
-{
-    uint32_t most_ms = process->settings->poll_idle_ms, least_ms = process->settings->poll_busy_ms;
-
-    if (process->is_blocked) return most_ms;
-    if (!idle) {
-        process->traffic_ms = now_ms;
-        return least_ms; /* confirms are awaited: they end the wait */
-    }
-    if (now_ms - process->traffic_ms < BUSY_FOR_MS) return least_ms;
-    if (process->wait_ms < least_ms) return least_ms;
-    return process->wait_ms * 2 < most_ms ? process->wait_ms * 2 : most_ms;
-}
-
 static void note_rotation(struct relay_process *process, const struct rotation *rotation,
                           uint64_t now_ms)
 {
@@ -311,10 +296,22 @@ static void report(struct relay_process *process)
                        behind_ms(&process->behind, (int64_t)clock_monotonic_ms()));
 }
 
+/* A few rows at a time cost PostgreSQL and the broker several times as much as a page of them: then
+ * the next look is not at once. */
+static void pace(struct relay_process *process)
+{
+    uint64_t now_us = clock_monotonic_us();
+    uint64_t due_us = process->turn_us + 1000 * (uint64_t)process->settings->poll_ms;
+
+    if (process->sent > 0 && process->sent < FEW_ROWS && now_us < due_us)
+        clock_sleep_us((uint32_t)(due_us - now_us));
+    process->turn_us = clock_monotonic_us();
+}
+
 static bool turn(struct relay_process *process, struct err *err)
 {
+    uint32_t poll_ms = process->settings->poll_ms;
     uint64_t now_ms;
-    uint32_t sent = 0;
     bool idle = false;
 
     if (!connect_database(process, err)) return false;
@@ -322,11 +319,11 @@ static bool turn(struct relay_process *process, struct err *err)
     if (!prepare(process, err)) return false;
     if (!take_lead(process, err)) return false;
     if (!process->leads) return true;
+    pace(process);
     now_ms = clock_monotonic_ms();
-    if (!relay_turn(process->relay, now_ms, process->wait_ms, &sent, &idle, err)) return false;
+    if (!relay_turn(process->relay, now_ms, poll_ms, &process->sent, &idle, err)) return false;
     behind_turn(&process->behind, relay_confirmed(process->relay)->snapshot, idle, (int64_t)now_ms);
     note_blocked(process);
-    process->wait_ms = wait_next_ms(process, now_ms, idle);
     return rotate(process, now_ms, err);
 }
 

@@ -16,7 +16,7 @@ struct relay_settings { /* see --help */
     char http_address[64];
     uint32_t http_port, log_level;
     uint32_t shards, topology_mode;
-    uint32_t window, save_every_ms, poll_busy_ms, poll_idle_ms;
+    uint32_t window, save_every_ms, poll_ms;
     uint32_t rows_max, age_max_s, dead_watch_s;
     uint32_t sink; /* SINK_CHOICES */
     char kafka_brokers[512], kafka_topic[250], kafka_settings[4096];
