@@ -116,6 +116,16 @@ bool array_end(struct array *array, struct bytes *out, struct err *err)
     return true;
 }
 
+struct bytes array_only(struct bytes array)
+{
+    enum { HAS_NULL_AT = 7, COUNT_AT = 15, ELEMENT_AT = 24 };
+
+    assert(array.size >= ELEMENT_AT);
+    assert(array.data[COUNT_AT] == 1);
+    if (array.data[HAS_NULL_AT] != 0) return (struct bytes){0};
+    return (struct bytes){array.data + ELEMENT_AT, array.size - ELEMENT_AT};
+}
+
 static struct bytes keep(struct arena *arena, uint64_t value, uint32_t size)
 {
     uint8_t *at = arena_take(arena, size);

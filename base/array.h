@@ -39,6 +39,9 @@ void array_add_time(struct array *array, int64_t wall_us);
 /* ERR_REJECT when the arena was too small ("batch too large"): a smaller batch may fit. */
 MUST_CHECK bool array_end(struct array *array, struct bytes *out, struct err *err);
 
+/* Of an array of one: its element, a view into it. NULL data: it is null. */
+struct bytes array_only(struct bytes array);
+
 /* Scalars in binary, in the arena. */
 struct bytes binary_int64(struct arena *arena, int64_t value);
 struct bytes binary_int32(struct arena *arena, int32_t value);

@@ -110,17 +110,19 @@ static bool fill_keys(const struct store_load *load, const PGresult *rows, struc
     return true;
 }
 
+#define KEY_FOUND                                                                                  \
+    ", journal.id, fingerprint, trace_id, journal.created_at, command, result,"                    \
+    " debit_seq, debit_balance, debit_held, debited.id, debited.asset,"                            \
+    " credit_seq, credit_balance, credit_held, credited.id, credited.asset, leg FROM "
+#define KEY_OF(wanted) " (SELECT * FROM journal WHERE key_digest = " wanted " OFFSET 0) AS journal"
+
 const struct store_part store_part_keys = {
-    {"store_keys",
-     "SELECT wanted.at, journal.id, fingerprint, trace_id, journal.created_at, command, result,"
-     "       debit_seq, debit_balance, debit_held, debited.id, debited.asset,"
-     "       credit_seq, credit_balance, credit_held, credited.id, credited.asset, leg"
-     "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, key_digest)"
-     " CROSS JOIN LATERAL"
-     "       (SELECT * FROM journal WHERE key_digest = wanted.key_digest OFFSET 0) AS "
-     "journal" JOIN_SIDES},
-    ask_keys,
-    fill_keys};
+    .statement = {"store_keys", "SELECT wanted.at" KEY_FOUND
+                                "unnest($1::int4[], $2::uuid[]) AS wanted (at, key_digest)"
+                                " CROSS JOIN LATERAL" KEY_OF("wanted.key_digest") JOIN_SIDES},
+    .one = {"store_key", "SELECT $1::int4" KEY_FOUND KEY_OF("$2::uuid") JOIN_SIDES},
+    .ask = ask_keys,
+    .fill = fill_keys};
 
 /* --- users --- */
 
@@ -186,16 +188,17 @@ static bool fill_users(const struct store_load *load, const PGresult *rows, stru
 }
 
 const struct store_part store_part_users = {
-    {"store_users", "SELECT wanted.at, name, created_at, owner.metadata, account.id"
-                    "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id)"
-                    " CROSS JOIN LATERAL"
-                    "       (SELECT * FROM ledger_user WHERE id = wanted.id OFFSET 0) AS owner"
-                    "  LEFT JOIN LATERAL"
-                    "       (SELECT id FROM account WHERE user_id = wanted.id"
-                    "         ORDER BY id USING ~<~ LIMIT $3::int8) AS account ON true"
-                    " ORDER BY wanted.at, account.id"},
-    ask_users,
-    fill_users};
+    .statement = {"store_users",
+                  "SELECT wanted.at, name, created_at, owner.metadata, account.id"
+                  "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id)"
+                  " CROSS JOIN LATERAL"
+                  "       (SELECT * FROM ledger_user WHERE id = wanted.id OFFSET 0) AS owner"
+                  "  LEFT JOIN LATERAL"
+                  "       (SELECT id FROM account WHERE user_id = wanted.id"
+                  "         ORDER BY id USING ~<~ LIMIT $3::int8) AS account ON true"
+                  " ORDER BY wanted.at, account.id"},
+    .ask = ask_users,
+    .fill = fill_users};
 
 /* --- transactions --- */
 
@@ -313,21 +316,23 @@ static bool fill_transactions(const struct store_load *load, const PGresult *row
 }
 
 const struct store_part store_part_transactions = {
-    {"store_transactions",
-     "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
-     "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
-     "       refers, settler.id, hold.remaining, hold.expires_at, floor,"
-     "       journal.scheduled, pending.due_at, pending.properties, ender.id, ender.command, "
-     "ender.result"
-     "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
-     " CROSS JOIN LATERAL"
-     "       (SELECT * FROM journal WHERE id = wanted.id"
-     "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
-     "    AS journal" JOIN_SIDES JOIN_SETTLED "  LEFT JOIN LATERAL"
-     "       (SELECT due_at, properties FROM scheduled WHERE id = wanted.id OFFSET 0) AS pending "
-     "ON true"
-     "  LEFT JOIN LATERAL"
-     "       (SELECT id, command, result FROM journal WHERE scheduled = wanted.id OFFSET 0)"
-     "    AS ender ON true"},
-    ask_transactions,
-    fill_transactions};
+    .statement =
+        {"store_transactions",
+         "SELECT wanted.at, journal.command, amount, created_at, trace_id, caller, key, metadata,"
+         "       debited.id, credited.id, coalesce(credited.asset, debited.asset),"
+         "       refers, settler.id, hold.remaining, hold.expires_at, floor,"
+         "       journal.scheduled, pending.due_at, pending.properties, ender.id, ender.command, "
+         "ender.result"
+         "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
+         " CROSS JOIN LATERAL"
+         "       (SELECT * FROM journal WHERE id = wanted.id"
+         "           AND (result IS NULL OR result = 'scheduled') OFFSET 0)"
+         "    AS journal" JOIN_SIDES JOIN_SETTLED "  LEFT JOIN LATERAL"
+         "       (SELECT due_at, properties FROM scheduled WHERE id = wanted.id OFFSET 0) AS "
+         "pending "
+         "ON true"
+         "  LEFT JOIN LATERAL"
+         "       (SELECT id, command, result FROM journal WHERE scheduled = wanted.id OFFSET 0)"
+         "    AS ender ON true"},
+    .ask = ask_transactions,
+    .fill = fill_transactions};

@@ -152,27 +152,30 @@ static bool fill_past(const struct store_load *load, const PGresult *rows, struc
 /* A transaction that did not touch the account stands for its time. One that is not known has no
  * row. */
 const struct store_part store_part_past = {
-    {"store_past",
-     "SELECT wanted.at, moment.time, place.seq, entry.balance, entry.held, entry.id,"
-     "       entry.created_at"
-     "  FROM unnest($1::int4[], $2::text[], $3::timestamptz[], $4::uuid[])"
-     "       AS wanted (at, account, time, transaction)" NUMBER_OF_WANTED " CROSS JOIN LATERAL"
-     "       (SELECT wanted.time, NULL::int8 AS seq WHERE wanted.transaction IS NULL"
-     "         UNION ALL"
-     "        SELECT created_at, CASE number WHEN debit THEN debit_seq"
-     "                                       WHEN credit THEN credit_seq END"
-     "          FROM journal WHERE id = wanted.transaction AND result IS NULL) AS moment"
-     " CROSS JOIN LATERAL"
-     "       (SELECT coalesce(moment.seq, seq_as_of(number, moment.time)) AS seq OFFSET 0) AS place"
-     "  LEFT JOIN LATERAL"
-     "       (SELECT id, created_at, debit_balance AS balance, debit_held AS held"
-     "          FROM journal WHERE debit = number AND debit_seq = place.seq"
-     "         UNION ALL"
-     "        SELECT id, created_at, credit_balance, credit_held"
-     "          FROM journal WHERE credit = number AND credit_seq = place.seq AND place.seq > 0)"
-     "    AS entry ON true"},
-    ask_past,
-    fill_past};
+    .statement =
+        {"store_past",
+         "SELECT wanted.at, moment.time, place.seq, entry.balance, entry.held, entry.id,"
+         "       entry.created_at"
+         "  FROM unnest($1::int4[], $2::text[], $3::timestamptz[], $4::uuid[])"
+         "       AS wanted (at, account, time, transaction)" NUMBER_OF_WANTED " CROSS JOIN LATERAL"
+         "       (SELECT wanted.time, NULL::int8 AS seq WHERE wanted.transaction IS NULL"
+         "         UNION ALL"
+         "        SELECT created_at, CASE number WHEN debit THEN debit_seq"
+         "                                       WHEN credit THEN credit_seq END"
+         "          FROM journal WHERE id = wanted.transaction AND result IS NULL) AS moment"
+         " CROSS JOIN LATERAL"
+         "       (SELECT coalesce(moment.seq, seq_as_of(number, moment.time)) AS seq OFFSET 0) AS "
+         "place"
+         "  LEFT JOIN LATERAL"
+         "       (SELECT id, created_at, debit_balance AS balance, debit_held AS held"
+         "          FROM journal WHERE debit = number AND debit_seq = place.seq"
+         "         UNION ALL"
+         "        SELECT id, created_at, credit_balance, credit_held"
+         "          FROM journal WHERE credit = number AND credit_seq = place.seq AND place.seq > "
+         "0)"
+         "    AS entry ON true"},
+    .ask = ask_past,
+    .fill = fill_past};
 
 /* --- pages ------------------------------------------------------------------------------- */
 
@@ -369,30 +372,34 @@ _Static_assert(REPLY_BYTES_MAX / 8 < BODY_ITEMS_MAX, "as said above");
     "  FROM journal WHERE " own " = number AND " own "_seq BETWEEN low AND high"
 
 const struct store_part store_part_pages = {
-    {"store_pages",
-     "SELECT wanted.at, low, high, beyond, matches, entry.id, command, other IS NOT NULL,"
-     "       is_credit, counterparty.id, amount, balance, held, seq, created_at, trace_id, refers,"
-     "       floor, caller, key, metadata"
-     "  FROM unnest($1::int4[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::int8[],"
-     "              $6::bool[], $7::int4[], $8::int4[], $9::int2[], $10::uuid[])"
-     "       AS wanted (at, account, since, until, behind, ascending, most, scan, kind,"
-     "                  trace)" NUMBER_OF_WANTED
-     " CROSS JOIN LATERAL page_bounds(number, since, until, behind, ascending,"
-     "                                least(scan, $11::int8)::int4)"
-     "  LEFT JOIN LATERAL"
-     "       (SELECT *, count(*) OVER () AS matches, row_number() OVER nearest AS place,"
-     "               sum(" ENTRY_BYTES ") OVER nearest AS size"
-     "          FROM (" SIDE("false", "debit", "credit") " UNION ALL " SIDE(
-         "true", "credit",
-         "debit") ") AS side"
-                  "         WHERE (kind IS NULL OR command = kind) AND (trace IS NULL OR trace_id "
-                  "= trace)"
-                  "        WINDOW nearest AS (ORDER BY CASE WHEN ascending THEN seq ELSE -seq END))"
-                  "    AS entry ON place <= most AND (place = 1 OR size <= $12::int8)"
-                  "  LEFT JOIN LATERAL"
-                  "       (SELECT id FROM account_identity WHERE number = other OFFSET 0) AS "
-                  "counterparty"
-                  "    ON true"
-                  " ORDER BY wanted.at, place"},
-    ask_page,
-    fill_pages};
+    .statement =
+        {"store_pages",
+         "SELECT wanted.at, low, high, beyond, matches, entry.id, command, other IS NOT NULL,"
+         "       is_credit, counterparty.id, amount, balance, held, seq, created_at, trace_id, "
+         "refers,"
+         "       floor, caller, key, metadata"
+         "  FROM unnest($1::int4[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::int8[],"
+         "              $6::bool[], $7::int4[], $8::int4[], $9::int2[], $10::uuid[])"
+         "       AS wanted (at, account, since, until, behind, ascending, most, scan, kind,"
+         "                  trace)" NUMBER_OF_WANTED
+         " CROSS JOIN LATERAL page_bounds(number, since, until, behind, ascending,"
+         "                                least(scan, $11::int8)::int4)"
+         "  LEFT JOIN LATERAL"
+         "       (SELECT *, count(*) OVER () AS matches, row_number() OVER nearest AS place,"
+         "               sum(" ENTRY_BYTES ") OVER nearest AS size"
+         "          FROM (" SIDE("false", "debit", "credit") " UNION ALL " SIDE(
+             "true", "credit",
+             "debit") ") AS side"
+                      "         WHERE (kind IS NULL OR command = kind) AND (trace IS NULL OR "
+                      "trace_id "
+                      "= trace)"
+                      "        WINDOW nearest AS (ORDER BY CASE WHEN ascending THEN seq ELSE -seq "
+                      "END))"
+                      "    AS entry ON place <= most AND (place = 1 OR size <= $12::int8)"
+                      "  LEFT JOIN LATERAL"
+                      "       (SELECT id FROM account_identity WHERE number = other OFFSET 0) AS "
+                      "counterparty"
+                      "    ON true"
+                      " ORDER BY wanted.at, place"},
+    .ask = ask_page,
+    .fill = fill_pages};

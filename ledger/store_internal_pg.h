@@ -36,15 +36,17 @@ struct store_load { /* one call of store_load */
 };
 
 struct store_question {
-    bool asked; /* else its part has nothing to ask */
+    bool asked;    /* else its part has nothing to ask */
+    uint32_t rows; /* what each of the first two parameters, which are arrays, holds; 0: are none */
     struct param params[STORE_PARAMS_MAX];
     uint32_t count;
 };
 
 /* One statement of the load: what it asks, and what to do with the rows. A row's first column is
- * the place of the account or work it answers. */
+ * the place of the account or work it answers. A statement over arrays may have one beside it whose
+ * parameters are the elements, for a question of one row: it costs the server half. */
 struct store_part {
-    struct statement statement;
+    struct statement statement, one;
     bool (*ask)(const struct store_load *load, struct store_question *question, struct err *err);
     bool (*fill)(const struct store_load *load, const PGresult *rows, struct err *err);
 };

@@ -114,6 +114,7 @@ static bool ask_accounts(const struct store_load *load,
     for (uint32_t i = 0; i < batch->accounts_count; i++)
         if (wants(load, i)) array_add_int(&array, ARRAY_INT4, i);
     question->asked = array.count > 0;
+    question->rows = array.count;
     if (!array_end(&array, &places, err)) return false;
     array_begin(&array, batch->arena, ARRAY_TEXT);
     for (uint32_t i = 0; i < batch->accounts_count; i++)
@@ -203,36 +204,46 @@ static bool fill_locked(const struct store_load *load, const PGresult *rows, str
 #define FOR_EACH_WANTED                                                                            \
     "SELECT wanted.at, account.*"                                                                  \
     "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
+#define FOR_ONE "SELECT $1::int4, account.* FROM ("
 /* While somebody holds an old snapshot, PostgreSQL keeps every version of a balance, and the index
  * leads to each page of them: thousands, of a busy account. The youngest is on one of the last
  * pages, and among equal ids the index is in the order of pages: so it is scanned backwards, and
  * ends at the first row. An equality would make the order not worth a direction. */
-#define ACCOUNT_OF(columns, condition)                                                             \
+#define ACCOUNT_OF(wanted, columns, condition)                                                     \
     "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
     "       CASE WHEN $3::bool THEN metadata END, state, changed_at, floor, " columns              \
     "  FROM account"                                                                               \
-    " WHERE id BETWEEN wanted.id AND wanted.id" condition " ORDER BY id DESC LIMIT 1"
+    " WHERE id BETWEEN " wanted " AND " wanted condition " ORDER BY id DESC LIMIT 1"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
     "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
     "(SELECT sum(delta) FROM account_delta WHERE account = number), 0),"                           \
     " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
 
+#define LOCKED(wanted)                                                                             \
+    ACCOUNT_OF(wanted, "balance, account.ctid, head", " AND kind = 0")                             \
+    " FOR NO KEY UPDATE) AS account"
+
 static const struct store_part part_locked = {
-    {"store_lock", FOR_EACH_WANTED ACCOUNT_OF("balance, account.ctid, head",
-                                              " AND kind = 0") " FOR NO KEY UPDATE) AS account"},
-    ask_locked,
-    fill_locked};
+    .statement = {"store_lock", FOR_EACH_WANTED LOCKED("wanted.id")},
+    .one = {"store_lock_one", FOR_ONE LOCKED("$2::text")},
+    .ask = ask_locked,
+    .fill = fill_locked};
 
 static const struct store_part part_system = {
-    {"store_system", FOR_EACH_WANTED ACCOUNT_OF(WITH_DELTAS, " AND kind = 1") ") AS account"},
-    ask_system,
-    fill_accounts};
+    .statement = {"store_system", FOR_EACH_WANTED ACCOUNT_OF("wanted.id", WITH_DELTAS,
+                                                             " AND kind = 1") ") AS account"},
+    .one = {"store_system_one",
+            FOR_ONE ACCOUNT_OF("$2::text", WITH_DELTAS, " AND kind = 1") ") AS account"},
+    .ask = ask_system,
+    .fill = fill_accounts};
 
 static const struct store_part part_queried = {
-    {"store_read", FOR_EACH_WANTED ACCOUNT_OF(WITH_DELTAS, "") ") AS account"},
-    ask_queried,
-    fill_accounts};
+    .statement = {"store_read",
+                  FOR_EACH_WANTED ACCOUNT_OF("wanted.id", WITH_DELTAS, "") ") AS account"},
+    .one = {"store_read_one", FOR_ONE ACCOUNT_OF("$2::text", WITH_DELTAS, "") ") AS account"},
+    .ask = ask_queried,
+    .fill = fill_accounts};
 
 /* --- numbers for new accounts, and the time --- */
 
@@ -265,9 +276,10 @@ static bool fill_numbers(const struct store_load *load, const PGresult *rows, st
 }
 
 static const struct store_part part_numbers = {
-    {"store_numbers", "SELECT nextval('account_number') FROM generate_series(1, $1::int8)"},
-    ask_numbers,
-    fill_numbers};
+    .statement = {"store_numbers",
+                  "SELECT nextval('account_number') FROM generate_series(1, $1::int8)"},
+    .ask = ask_numbers,
+    .fill = fill_numbers};
 
 static bool ask_clock(const struct store_load *load, struct store_question *question,
                       struct err *err)
@@ -286,7 +298,7 @@ static bool fill_clock(const struct store_load *load, const PGresult *rows, stru
 }
 
 static const struct store_part part_clock = {
-    {"store_clock", "SELECT clock_timestamp()"}, ask_clock, fill_clock};
+    .statement = {"store_clock", "SELECT clock_timestamp()"}, .ask = ask_clock, .fill = fill_clock};
 
 /* --- the round trip --- */
 
@@ -322,6 +334,7 @@ bool store_ask_works(const struct store_load *load, bool (*wants)(const struct w
         if (batch->works[i].origin == ORIGIN_NONE && wants(&batch->works[i]))
             array_add_int(&array, ARRAY_INT4, i);
     question->asked = array.count > 0;
+    question->rows = array.count;
     if (!array_end(&array, &places, err)) return false;
     array_begin(&array, batch->arena, type);
     for (uint32_t i = 0; i < batch->works_count; i++)
@@ -333,6 +346,23 @@ bool store_ask_works(const struct store_load *load, bool (*wants)(const struct w
     return true;
 }
 
+static void make_scalar(struct param *array)
+{
+    struct bytes only = array_only((struct bytes){array->data, array->size});
+    *array = store_param(only);
+}
+
+static bool send_question(const struct store_part *part, struct store_question *question,
+                          struct db *db, struct err *err)
+{
+    bool is_one = question->rows == 1 && part->one.sql != NULL;
+
+    if (is_one) make_scalar(&question->params[0]);
+    if (is_one) make_scalar(&question->params[1]);
+    return query_send(db, is_one ? &part->one : &part->statement, question->params, question->count,
+                      err);
+}
+
 static bool send_questions(const struct store_load *load, struct db *db,
                            bool asked[static PARTS_COUNT], struct err *err)
 {
@@ -341,9 +371,7 @@ static bool send_questions(const struct store_load *load, struct db *db,
         struct store_question question = {0};
         if (!parts[i]->ask(load, &question, err)) return false;
         asked[i] = question.asked;
-        if (question.asked &&
-            !query_send(db, &parts[i]->statement, question.params, question.count, err))
-            return false;
+        if (question.asked && !send_question(parts[i], &question, db, err)) return false;
     }
     return query_sync(db, err);
 }

@@ -139,13 +139,14 @@ static bool fill_assets(const struct store_load *load, const PGresult *rows, str
 }
 
 const struct store_part store_part_assets = {
-    {"store_assets",
-     "SELECT code, scale, world.number"
-     "  FROM asset CROSS JOIN LATERAL"
-     "       (SELECT number FROM account WHERE id = 'world:' || code OFFSET 0) AS world"
-     " ORDER BY code"},
-    ask_assets,
-    fill_assets};
+    .statement =
+        {"store_assets",
+         "SELECT code, scale, world.number"
+         "  FROM asset CROSS JOIN LATERAL"
+         "       (SELECT number FROM account WHERE id = 'world:' || code OFFSET 0) AS world"
+         " ORDER BY code"},
+    .ask = ask_assets,
+    .fill = fill_assets};
 
 /* --- the end of a batch --- */
 

@@ -19,8 +19,8 @@ struct save {
     struct db *db;
     const struct batch *batch;
     struct answers *answers;
-    struct param params[PARAMS_MAX]; /* of the next statement */
-    uint32_t params_count;
+    struct param params[PARAMS_MAX]; /* of the next statement; the first of them are arrays */
+    uint32_t params_count, arrays_count;
     const void **rows; /* of the next statement; room for all works, or all accounts */
     uint32_t rows_count;
 };
@@ -38,6 +38,13 @@ static bool add_param(struct save *save, struct bytes binary, struct err *err)
     return true;
 }
 
+static bool add_array(struct save *save, struct bytes binary, struct err *err)
+{
+    assert(save->arrays_count == save->params_count);
+    save->arrays_count++;
+    return add_param(save, binary, err);
+}
+
 /* One array for each column, over save->rows. */
 static bool add_columns(struct save *save, const enum array_type *types, uint32_t count,
                         void (*add)(struct array *, const void *row, uint32_t column),
@@ -49,7 +56,7 @@ static bool add_columns(struct save *save, const enum array_type *types, uint32_
     for (uint32_t column = 0; column < count; column++) {
         array_begin(&array, save->batch->arena, types[column]);
         for (uint32_t i = 0; i < save->rows_count; i++) add(&array, save->rows[i], column);
-        if (!array_end(&array, &binary, err) || !add_param(save, binary, err)) return false;
+        if (!array_end(&array, &binary, err) || !add_array(save, binary, err)) return false;
     }
     return true;
 }
@@ -62,8 +69,19 @@ static bool send(struct save *save, const struct statement *statement, uint64_t 
 
     assert(answers->count < sizeof answers->rows / sizeof answers->rows[0]);
     answers->rows[answers->count++] = rows;
-    save->params_count = 0;
+    save->params_count = save->arrays_count = 0;
     return query_send(save->db, statement, save->params, count, err);
+}
+
+/* Of one row its elements, for a statement made for that: it costs the server half. */
+static bool send_either(struct save *save, const struct statement *many,
+                        const struct statement *one, uint64_t rows, struct err *err)
+{
+    if (save->rows_count > 1) return send(save, many, rows, err);
+    for (uint32_t i = 0; i < save->arrays_count; i++)
+        save->params[i] =
+            store_param(array_only((struct bytes){save->params[i].data, save->params[i].size}));
+    return send(save, one, rows, err);
 }
 
 static bool is_decided(const struct work *work)
@@ -232,6 +250,14 @@ static const struct statement update_accounts = {
     " SELECT CASE WHEN count(*) <> cardinality($1) THEN assert_rows(count(*), cardinality($1)) END"
     "   FROM changed"};
 
+static const struct statement update_account = {
+    "store_update_account",
+    "WITH changed AS ("
+    " UPDATE account SET balance = $2::int8, held = $3::int8, seq = $4::int8, state = $5::int2,"
+    "                    changed_at = $6::timestamptz, floor = $7::int8, head = $8::bytea"
+    "  WHERE ctid = $9::tid AND number = $1::int8 AND seq < $4::int8 RETURNING 1)"
+    " SELECT CASE WHEN NOT EXISTS (SELECT FROM changed) THEN assert_rows(0, 1) END"};
+
 enum account_column {
     ACCOUNT_NUMBER,
     ACCOUNT_BALANCE,
@@ -347,7 +373,7 @@ static bool add_places(struct save *save, struct err *err)
         const struct place *place = &save->store->locked[at];
         array_add_bytes(&array, (struct bytes){place->tid, sizeof place->tid});
     }
-    return array_end(&array, &places, err) && add_param(save, places, err);
+    return array_end(&array, &places, err) && add_array(save, places, err);
 }
 
 static bool save_changed(struct save *save, struct err *err)
@@ -358,7 +384,7 @@ static bool save_changed(struct save *save, struct err *err)
             save->rows[save->rows_count++] = &save->batch->accounts[i];
     if (save->rows_count == 0) return true;
     return add_columns(save, account_types, ACCOUNT_UPDATE_COLUMNS, add_account, err) &&
-           add_places(save, err) && send(save, &update_accounts, 1, err);
+           add_places(save, err) && send_either(save, &update_accounts, &update_account, 1, err);
 }
 
 /* --- system accounts --- */
@@ -366,6 +392,9 @@ static bool save_changed(struct save *save, struct err *err)
 static const struct statement insert_deltas = {
     "store_insert_deltas",
     "INSERT INTO account_delta (account, delta) SELECT unnest($1::int8[]), unnest($2::int8[])"};
+
+static const struct statement insert_delta = {
+    "store_insert_delta", "INSERT INTO account_delta (account, delta) VALUES ($1::int8, $2::int8)"};
 
 struct delta {
     int64_t number, amount;
@@ -431,7 +460,7 @@ static bool save_deltas(struct save *save, struct err *err)
         save->rows[save->rows_count++] = &deltas[i];
     }
     return add_columns(save, delta_types, DELTA_COLUMNS, add_delta, err) &&
-           send(save, &insert_deltas, save->rows_count, err);
+           send_either(save, &insert_deltas, &insert_delta, save->rows_count, err);
 }
 
 /* --- holds --- */
@@ -611,12 +640,14 @@ static bool save_ended(struct save *save, struct err *err)
 
 /* --- the journal --- */
 
-static const struct statement insert_journal = {
-    "store_insert_journal",
-    "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance,"
-    "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"
-    "                     command, result, caller, key, metadata, refers, settles, batch, leg,"
+#define INTO_JOURNAL                                                                               \
+    "INSERT INTO journal (key_digest, id, fingerprint, trace_id, debit, debit_seq, debit_balance," \
+    "                     debit_held, credit, credit_seq, credit_balance, credit_held, amount,"    \
+    "                     command, result, caller, key, metadata, refers, settles, batch, leg,"    \
     "                     floor, debit_hash, credit_hash, scheduled, created_at, import)"
+
+static const struct statement insert_journal = {
+    "store_insert_journal", INTO_JOURNAL
     " SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]),"
     "        unnest($5::int8[]), unnest($6::int8[]), unnest($7::int8[]), unnest($8::int8[]),"
     "        unnest($9::int8[]), unnest($10::int8[]), unnest($11::int8[]), unnest($12::int8[]),"
@@ -625,6 +656,13 @@ static const struct statement insert_journal = {
     "        unnest($21::uuid[]), unnest($22::int2[]), unnest($23::int8[]),"
     "        unnest($24::bytea[]), unnest($25::bytea[]), unnest($26::uuid[]),"
     "        unnest($27::timestamptz[]), $28::int4"};
+
+static const struct statement insert_entry = {
+    "store_insert_entry", INTO_JOURNAL
+    " VALUES ($1::uuid, $2::uuid, $3::uuid, $4::uuid, $5::int8, $6::int8, $7::int8, $8::int8,"
+    "         $9::int8, $10::int8, $11::int8, $12::int8, $13::int8, $14::int2, $15::text,"
+    "         $16::text, $17::text, $18::bytea, $19::uuid, $20::bool, $21::uuid, $22::int2,"
+    "         $23::int8, $24::bytea, $25::bytea, $26::uuid, $27::timestamptz, $28::int4)"};
 
 enum journal_column {
     JOURNAL_KEY_DIGEST,
@@ -784,7 +822,8 @@ static bool save_journal(struct save *save, struct err *err)
     if (save->rows_count == 0) return true;
     qsort(save->rows, save->rows_count, sizeof *save->rows, compare_keys);
     return add_columns(save, journal_types, JOURNAL_COLUMNS, add_work, err) &&
-           add_import(save, err) && send(save, &insert_journal, save->rows_count, err);
+           add_import(save, err) &&
+           send_either(save, &insert_journal, &insert_entry, save->rows_count, err);
 }
 
 /* --- daily limits --- */

@@ -50,13 +50,13 @@ static bool fill_nothing(const struct store_load *load, const PGresult *rows, st
 }
 
 const struct store_part store_part_scheduled = {
-    {"store_lock_scheduled",
-     "SELECT wanted.at FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
-     " CROSS JOIN LATERAL"
-     "       (SELECT id FROM scheduled WHERE id = wanted.id OFFSET 0"
-     "           FOR NO KEY UPDATE) AS scheduled"},
-    ask_scheduled,
-    fill_nothing};
+    .statement = {"store_lock_scheduled",
+                  "SELECT wanted.at FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)"
+                  " CROSS JOIN LATERAL"
+                  "       (SELECT id FROM scheduled WHERE id = wanted.id OFFSET 0"
+                  "           FOR NO KEY UPDATE) AS scheduled"},
+    .ask = ask_scheduled,
+    .fill = fill_nothing};
 
 static bool fill_ends(const struct store_load *load, const PGresult *rows, struct err *err)
 {
@@ -71,9 +71,10 @@ static bool fill_ends(const struct store_load *load, const PGresult *rows, struc
 
 /* A statement of its own: it sees what committed while the rows were waited for. */
 const struct store_part store_part_ends = {
-    {"store_ends", "SELECT wanted.at, ender.command"
-                   "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id) CROSS JOIN LATERAL"
-                   "       (SELECT command FROM journal WHERE scheduled = wanted.id OFFSET 0)"
-                   "    AS ender"},
-    ask_scheduled,
-    fill_ends};
+    .statement = {"store_ends",
+                  "SELECT wanted.at, ender.command"
+                  "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id) CROSS JOIN LATERAL"
+                  "       (SELECT command FROM journal WHERE scheduled = wanted.id OFFSET 0)"
+                  "    AS ender"},
+    .ask = ask_scheduled,
+    .fill = fill_ends};

@@ -126,7 +126,8 @@ static bool fill_targets(const struct store_load *load, const PGresult *rows, st
 }
 
 const struct store_part store_part_targets = {
-    {"store_targets", "SELECT wanted.at, settler.command, hold.remaining, hold.expires_at"
-                      "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)" JOIN_SETTLED},
-    ask_targets,
-    fill_targets};
+    .statement = {"store_targets",
+                  "SELECT wanted.at, settler.command, hold.remaining, hold.expires_at"
+                  "  FROM unnest($1::int4[], $2::uuid[]) AS wanted (at, id)" JOIN_SETTLED},
+    .ask = ask_targets,
+    .fill = fill_targets};

@@ -50,13 +50,14 @@ static bool fill_usages(const struct store_load *load, const PGresult *rows, str
 /* The first of a day makes the row, so that there is one to lock. The day is that of the moment
  * when the accounts are locked. */
 const struct store_part store_part_usages = {
-    {"store_usages", "INSERT INTO policy_usage (rule, caller, day, used)"
-                     " SELECT rule, caller, (statement_timestamp() AT TIME ZONE 'UTC')::date, 0"
-                     "   FROM unnest($1::int8[], $2::text[]) AS wanted (rule, caller)"
-                     " ON CONFLICT (day, rule, caller) DO UPDATE SET used = policy_usage.used"
-                     " RETURNING rule, caller, used, day - date '2000-01-01'"},
-    ask_usages,
-    fill_usages};
+    .statement = {"store_usages",
+                  "INSERT INTO policy_usage (rule, caller, day, used)"
+                  " SELECT rule, caller, (statement_timestamp() AT TIME ZONE 'UTC')::date, 0"
+                  "   FROM unnest($1::int8[], $2::text[]) AS wanted (rule, caller)"
+                  " ON CONFLICT (day, rule, caller) DO UPDATE SET used = policy_usage.used"
+                  " RETURNING rule, caller, used, day - date '2000-01-01'"},
+    .ask = ask_usages,
+    .fill = fill_usages};
 
 /* $1 rules, $2 callers, $3 what is used now, $4 the day. */
 const struct statement store_update_usages = {

@@ -23,6 +23,11 @@ static const struct statement APPEND = {
                      "        WITH ORDINALITY AS row (kind, destination, properties, body, number)"
                      "  ORDER BY row.number"};
 
+static const struct statement APPEND_ONE = {
+    "outbox_append_one",
+    "INSERT INTO outbox (slot, kind, destination, properties, body)"
+    " VALUES ((SELECT slot FROM outbox_rotation), $1::smallint, $2::text, $3::bytea, $4::bytea)"};
+
 /* What was not yet begun at the snapshot, or was under way, and is committed by now. */
 #define SELECT_BEYOND                                                                              \
     "SELECT id, kind, destination, properties, body"                                               \
@@ -108,8 +113,9 @@ bool outbox_append(struct db *db, const struct outbox_row *rows, uint32_t count,
 
     if (count == 0) return true;
     if (!append_arrays(rows, count, arena, arrays, err)) return false;
-    for (uint32_t i = 0; i < 4; i++) params[i] = param_bytes(arrays[i]);
-    if (!query_send(db, &APPEND, params, 4, err)) return false;
+    for (uint32_t i = 0; i < 4; i++)
+        params[i] = param_bytes(count == 1 ? array_only(arrays[i]) : arrays[i]);
+    if (!query_send(db, count == 1 ? &APPEND_ONE : &APPEND, params, 4, err)) return false;
     assert(answers->count < sizeof answers->rows / sizeof answers->rows[0]);
     answers->rows[answers->count++] = count;
     return true;

@@ -126,6 +126,33 @@ static void each_type_has_its_bytes(void **state)
     }
 }
 
+/* What is sent for one row instead of the array. */
+static void the_only_element_is_a_scalar(void **state)
+{
+    struct array array;
+    struct bytes out, only;
+
+    (void)state;
+    array_begin(&array, &arena, ARRAY_TEXT);
+    array_add_text(&array, text_of("ab"));
+    assert_true(array_end(&array, &out, &err));
+    only = array_only(out);
+    assert_int_equal(only.size, 2);
+    assert_memory_equal(only.data, "ab", 2);
+
+    array_begin(&array, &arena, ARRAY_TEXT);
+    array_add_text(&array, text_of(""));
+    assert_true(array_end(&array, &out, &err));
+    only = array_only(out);
+    assert_int_equal(only.size, 0);
+    assert_non_null(only.data); /* empty, not null */
+
+    array_begin(&array, &arena, ARRAY_INT8);
+    array_add_null(&array);
+    assert_true(array_end(&array, &out, &err));
+    assert_null(array_only(out).data);
+}
+
 /* With every room from none to plenty: all of it or ERR_REJECT, and then nothing is taken. */
 static void a_full_arena_is_refused(void **state)
 {
@@ -175,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_type_has_its_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_only_element_is_a_scalar, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_arena_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(scalars_are_in_network_order, set_up, tear_down),
     };
