@@ -184,6 +184,7 @@ void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
     if (!seen->on) return;
     for (uint32_t i = 0; i < batch->works_count; i++)
         if (batch->works[i].origin == ORIGIN_NONE) list_work(seen, &batch->works[i]);
+    if (seen->asked_count < seen->options.batch_min) return;
     if (seen->asked_count > 0) attempt(seen, ask, codec, batch);
     seen->counts.misses += seen->asked_count - (seen->counts.hits - hits);
 }

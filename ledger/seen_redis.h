@@ -16,6 +16,7 @@ struct seen_options {
     const char *prefix;  /* of the keys */
     uint32_t timeout_ms; /* connect and each command: tens of ms */
     uint32_t ttl_s;
+    uint32_t batch_min; /* of fewer works Redis is not asked: the database is, at once */
 };
 
 struct seen_counts { /* since it was opened */

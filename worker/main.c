@@ -29,6 +29,8 @@ static const struct setting SETTINGS[] = {
      1, 10000, NULL, false, "longest wait for Redis"},
     {"LEDGER_REDIS_TTL_S", SETTING_NUMBER, &values.redis_ttl_s, 0, "86400",
      1, 31536000, NULL, false, "how long Redis remembers a result"},
+    {"LEDGER_REDIS_BATCH_MIN", SETTING_NUMBER, &values.redis_batch_min, 0, "4",
+     1, BATCH_COMMANDS_MAX, NULL, false, "commands from which on Redis is asked before the database"},
     {"LEDGER_HTTP_ADDRESS", SETTING_TEXT, values.http_address, sizeof values.http_address, "0.0.0.0",
      0, 0, NULL, false, "address of /metrics and /health"},
     {"LEDGER_HTTP_PORT", SETTING_NUMBER, &values.http_port, 0, "8000",

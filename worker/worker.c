@@ -183,7 +183,8 @@ static bool open_parts(struct worker *worker, struct err *err)
     struct seen_options seen = {.url = settings->redis_url,
                                 .prefix = settings->prefix,
                                 .timeout_ms = settings->redis_timeout_ms,
-                                .ttl_s = settings->redis_ttl_s};
+                                .ttl_s = settings->redis_ttl_s,
+                                .batch_min = settings->redis_batch_min};
     struct answer_options answer = {.url = settings->amqp_url,
                                     .name = settings->name,
                                     .heartbeat_s = settings->heartbeat_s,

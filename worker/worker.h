@@ -15,7 +15,7 @@ struct worker_settings { /* see --help */
     uint32_t shards, prefetch, batch_max, direct_replies, crash_limit;
     uint32_t topology_mode, event_encoding;
     uint32_t heartbeat_s, timeout_ms, answer_timeout_ms;
-    uint32_t redis_timeout_ms, redis_ttl_s;
+    uint32_t redis_timeout_ms, redis_ttl_s, redis_batch_min;
     uint32_t balance_every_ms;
 };
 
