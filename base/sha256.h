@@ -1,6 +1,6 @@
 /*
- * sha256.h - SHA-256, many times a second: the algorithm is looked up once, each thread has one
- * context that is used again and again. One digest at a time per thread: begin, add..., end.
+ * sha256.h - SHA-256, many times a second, without the heap: each thread has one state. One digest
+ * at a time per thread: begin, add..., end.
  */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
