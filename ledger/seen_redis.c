@@ -7,7 +7,7 @@
 
 #include "base/backoff.h"
 #include "base/clock.h"
-#include "base/link_redis.h"
+#include "base/exchange_redis.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -32,9 +32,8 @@ struct seen {
     struct seen_counts counts;
     struct work *asked[BATCH_COMMANDS_MAX]; /* of the exchange under way */
     uint32_t asked_count;
-    char keys[BATCH_COMMANDS_MAX][KEY_SIZE];
-    const char *arguments[BATCH_COMMANDS_MAX + 1];
-    size_t lengths[BATCH_COMMANDS_MAX + 1];
+    struct bytes replies[BATCH_COMMANDS_MAX]; /* their values without the digest; NULL: none */
+    struct arena *arena;                      /* where those are */
 };
 
 /* --- the connection --- */
@@ -56,19 +55,10 @@ typedef bool exchange(struct seen *seen, struct codec *codec, struct batch *batc
 static void attempt(struct seen *seen, exchange *run, struct codec *codec, struct batch *batch)
 {
     if (!breaker_allows(&seen->breaker, clock_monotonic_ms())) return;
-    bool ok = connect_once(seen) && run(seen, codec, batch);
-    if (!ok && seen->link.redis != NULL)
-        err_set(&seen->problem, ERR_RETRY, "lost Redis: %s", seen->link.redis->errstr);
+    bool ok = connect_once(seen) && (run == NULL || run(seen, codec, batch));
     if (!ok) disconnect(seen);
     if (!ok) seen->counts.errors++;
     breaker_report(&seen->breaker, ok, clock_monotonic_ms());
-}
-
-static bool greet(struct seen *seen, struct codec *codec, struct batch *batch)
-{
-    (void)codec;
-    (void)batch;
-    return redis_said_yes(redisCommand(seen->link.redis, "PING"));
 }
 
 bool seen_open(struct seen **out, const struct seen_options *options, struct err *err)
@@ -82,7 +72,7 @@ bool seen_open(struct seen **out, const struct seen_options *options, struct err
     seen->breaker = (struct breaker){.threshold = BREAKER_THRESHOLD, .probe_ms = BREAKER_PROBE_MS};
     if (!seen->on) return true;
     if (!redis_address_parse(options->url, &seen->address, err)) return false;
-    attempt(seen, greet, NULL, NULL); /* so that its state is known from the start */
+    attempt(seen, NULL, NULL, NULL); /* so that its state is known from the start */
     return true;
 }
 
@@ -109,21 +99,28 @@ struct seen_counts seen_counts(const struct seen *seen)
     return seen->counts;
 }
 
-/* Puts the work on the list, with its key. Only one that is kept decides. */
+/* Puts the work on the list. Only one that is kept decides. */
 static void list_work(struct seen *seen, struct work *work)
 {
-    char *key = seen->keys[seen->asked_count];
-    char hex[UUID_HEX_SIZE];
-
     /* A batch and its legs are answered together, by the database. */
     if (!ledger_is_kept(work) || work->is_leg || work->legs_count > 0) return;
+    seen->asked[seen->asked_count++] = work;
+}
+
+static void put_key(struct seen *seen, const struct work *work)
+{
+    char key[KEY_SIZE], hex[UUID_HEX_SIZE];
+
     uuid_format_hex(&work->request->key_digest, hex);
-    int length = snprintf(key, KEY_SIZE, "%s:seen:%s", seen->options.prefix, hex);
+    int length = snprintf(key, sizeof key, "%s:seen:%s", seen->options.prefix, hex);
     assert(length > 0);
     assert(length < KEY_SIZE);
-    seen->asked[seen->asked_count++] = work;
-    seen->arguments[seen->asked_count] = key;
-    seen->lengths[seen->asked_count] = (size_t)length;
+    redis_put_argument(&seen->link, key, (size_t)length);
+}
+
+static uint64_t deadline_ms(const struct seen *seen)
+{
+    return clock_monotonic_ms() + seen->options.timeout_ms;
 }
 
 /* --- looking up --- */
@@ -136,21 +133,30 @@ static void conflict(struct work *work)
                                  .trace_id = work->request->trace.trace_id};
 }
 
-/* False for a miss. */
-static bool take_value(struct work *work, const redisReply *value, struct codec *codec,
-                       struct arena *arena)
+/* A value that is not the key's own costs no memory. */
+static void take_value(void *context, uint32_t i, struct bytes value)
 {
-    const struct request *request = work->request;
+    struct seen *seen = context;
+    const struct uuid *digest = &seen->asked[i]->request->key_digest;
+
+    if (value.size <= HEAD_SIZE) return;
+    if (memcmp(value.data, digest->bytes, sizeof *digest) != 0) return;
+    seen->replies[i] =
+        arena_copy(seen->arena, value.data + sizeof *digest, value.size - sizeof *digest);
+}
+
+/* False for a miss. */
+static bool believe(struct work *work, struct bytes value, struct codec *codec, struct arena *arena)
+{
+    const struct uuid *fingerprint = &work->request->fingerprint;
     char problem[PROBLEM_SIZE];
     struct reply reply;
 
-    if (value->type != REDIS_REPLY_STRING || value->len <= HEAD_SIZE) return false;
-    if (memcmp(value->str, request->key_digest.bytes, sizeof(struct uuid)) != 0) return false;
-    struct bytes body = arena_copy(arena, value->str + HEAD_SIZE, (size_t)value->len - HEAD_SIZE);
-    if (body.data == NULL || !reply_decode(codec, body, ENCODING_MSGPACK, arena, &reply, problem))
-        return false;
-    if (memcmp(value->str + sizeof(struct uuid), request->fingerprint.bytes, sizeof(struct uuid)) !=
-        0) {
+    if (value.data == NULL) return false;
+    struct bytes body = {value.data + sizeof *fingerprint,
+                         value.size - (uint32_t)sizeof *fingerprint};
+    if (!reply_decode(codec, body, ENCODING_MSGPACK, arena, &reply, problem)) return false;
+    if (memcmp(value.data, fingerprint->bytes, sizeof *fingerprint) != 0) {
         conflict(work);
         return true;
     }
@@ -160,20 +166,24 @@ static bool take_value(struct work *work, const redisReply *value, struct codec 
     return true;
 }
 
+/* Nothing is believed before all of it has come. */
 static bool ask(struct seen *seen, struct codec *codec, struct batch *batch)
 {
-    redisReply *reply;
+    struct arena *arena = seen->arena = batch->arena;
+    size_t used = arena->used;
 
-    seen->arguments[0] = "MGET";
-    seen->lengths[0] = strlen(seen->arguments[0]);
-    reply = redisCommandArgv(seen->link.redis, (int)seen->asked_count + 1, seen->arguments,
-                             seen->lengths);
-    bool ok =
-        reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == seen->asked_count;
-    for (uint32_t i = 0; ok && i < seen->asked_count; i++)
-        if (take_value(seen->asked[i], reply->element[i], codec, batch->arena)) seen->counts.hits++;
-    if (reply != NULL) freeReplyObject(reply);
-    return ok;
+    redis_put_command(&seen->link, seen->asked_count + 1);
+    redis_put_argument(&seen->link, "MGET", 4);
+    for (uint32_t i = 0; i < seen->asked_count; i++) put_key(seen, seen->asked[i]);
+    memset(seen->replies, 0, seen->asked_count * sizeof seen->replies[0]);
+    if (!redis_read_values(&seen->link, seen->asked_count, take_value, seen, deadline_ms(seen),
+                           &seen->problem)) {
+        arena->used = used;
+        return false;
+    }
+    for (uint32_t i = 0; i < seen->asked_count; i++)
+        if (believe(seen->asked[i], seen->replies[i], codec, arena)) seen->counts.hits++;
+    return true;
 }
 
 void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch)
@@ -207,30 +217,33 @@ static bool make_value(const struct work *work, struct codec *codec, struct aren
     return writer_keep(&writer, arena, value);
 }
 
-/* All are sent before the first answer is read; the deadline is one for all. */
-static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
+static void put_value(struct seen *seen, const struct work *work, struct bytes value)
 {
-    uint32_t sent = 0;
-    struct bytes value;
     char ttl[TTL_SIZE];
 
     int ttl_length = snprintf(ttl, sizeof ttl, "%u", seen->options.ttl_s);
-    for (uint32_t i = 0; i < seen->asked_count; i++) {
-        if (!make_value(seen->asked[i], codec, batch->arena, &value)) break;
-        const char *arguments[] = {"SET", seen->keys[i], (const char *)value.data, "EX", ttl};
-        const size_t lengths[] = {3, strlen(seen->keys[i]), value.size, 2, (size_t)ttl_length};
-        if (redisAppendCommandArgv(seen->link.redis, 5, arguments, lengths) != REDIS_OK)
-            return false;
-        sent++;
+    redis_put_command(&seen->link, 5);
+    redis_put_argument(&seen->link, "SET", 3);
+    put_key(seen, work);
+    redis_put_argument(&seen->link, value.data, value.size);
+    redis_put_argument(&seen->link, "EX", 2);
+    redis_put_argument(&seen->link, ttl, (size_t)ttl_length);
+}
+
+/* All are sent before the first answer is read; the deadline is one for all. */
+static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
+{
+    struct arena *arena = batch->arena;
+    size_t used = arena->used;
+    struct bytes value;
+    uint32_t put = 0;
+
+    while (put < seen->asked_count && make_value(seen->asked[put], codec, arena, &value)) {
+        put_value(seen, seen->asked[put++], value);
+        arena->used = used;
     }
-    uint64_t deadline_ms = clock_monotonic_ms() + seen->options.timeout_ms;
-    for (uint32_t i = 0; i < sent; i++) {
-        void *reply = NULL;
-        if (clock_monotonic_ms() > deadline_ms) return false;
-        if (redisGetReply(seen->link.redis, &reply) != REDIS_OK || !redis_said_yes(reply))
-            return false;
-    }
-    return true;
+    arena->used = used;
+    return redis_read_oks(&seen->link, put, deadline_ms(seen), &seen->problem);
 }
 
 void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch)

@@ -61,7 +61,8 @@ static bool redis_is_up(void)
     return up;
 }
 
-static void server_start(void)
+/* Told to do one command when another one is asked for, if any. */
+static void server_start_as(const char *asked, const char *done)
 {
     char port_text[16];
 
@@ -71,11 +72,18 @@ static void server_start(void)
     if (server == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)execlp("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port_text,
-                     "--save", "", "--appendonly", "no", "--logfile", "/dev/null", (char *)NULL);
+                     "--save", "", "--appendonly", "no", "--logfile", "/dev/null",
+                     done == NULL ? (char *)NULL : "--rename-command", asked, "GONE",
+                     "--rename-command", done, asked, (char *)NULL);
         _exit(127);
     }
     for (uint64_t end = clock_monotonic_ms() + WAIT_MS; !redis_is_up(); clock_sleep_ms(10))
         if (clock_monotonic_ms() > end) fail_msg("redis-server did not start");
+}
+
+static void server_start(void)
+{
+    server_start_as(NULL, NULL);
 }
 
 static void server_kill(void)
@@ -378,8 +386,46 @@ static void errors_of_the_server_are_errors(void **state)
     redis("CONFIG SET maxmemory 1");
     remember(); /* refused: out of memory */
     assert_int_equal(seen_counts(seen).errors, 1);
+    assert_non_null(strstr(seen_problem(seen), "OOM"));
     redis("CONFIG SET maxmemory 0");
     await_hits();
+}
+
+/* By a server that answers with the members of sets, as many as there are. */
+static void another_number_of_values_is_an_error(void **state)
+{
+    char hex[UUID_HEX_SIZE];
+
+    (void)state;
+    server_kill();
+    server_start_as("MGET", "SUNION");
+    make_batch();
+    key_of(0, hex);
+    for (uint32_t members = 0; members <= KNOWN + 1; members++) {
+        if (members > 0) redis("SADD test:seen:%s %u", hex, members);
+        seen_close(seen);
+        seen = open_seen(url);
+        assert_int_equal(look_up(), 0);
+        assert_int_equal(seen_counts(seen).errors, members == KNOWN ? 0 : 1);
+        assert_int_equal(seen_state(seen), members == KNOWN ? SEEN_UP : SEEN_DOWN);
+    }
+}
+
+static void answers_of_another_kind_are_errors(void **state)
+{
+    (void)state;
+    server_kill();
+    server_start_as("MGET", "EXISTS"); /* a number */
+    seen_close(seen);
+    seen = open_seen(url);
+    assert_int_equal(look_up(), 0);
+    assert_int_equal(seen_counts(seen).errors, 1);
+    server_kill();
+    server_start_as("SET", "RPUSH"); /* likewise */
+    assert_int_equal(look_up(), 0);
+    assert_int_equal(seen_counts(seen).errors, 1);
+    remember();
+    assert_int_equal(seen_counts(seen).errors, 2);
 }
 
 static void the_password_and_database_are_used(void **state)
@@ -445,6 +491,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_killed_server_may_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_opens_without_a_server, set_up, tear_down),
         cmocka_unit_test_setup_teardown(errors_of_the_server_are_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_number_of_values_is_an_error, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_of_another_kind_are_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_password_and_database_are_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_urls_are_refused, set_up, tear_down),
     };
