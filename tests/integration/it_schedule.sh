@@ -180,8 +180,8 @@ for ((i = 0; i < 20; i++)); do
     kill_anew second
 done
 until_true 10 "each kill was a death" have_died $((deaths + 40))
-applied='SELECT count(*), count(DISTINCT key) FROM journal WHERE key LIKE '\''k-%'\'' AND result IS NULL'
-until_true 60 "all executed, each once" eval '[[ $(sql "$applied") == "300|300" ]]'
+until_true 60 "all executed, each once" \
+    eval '[[ $(sql "SELECT count(*), count(DISTINCT key) FROM journal WHERE key LIKE '\''k-%'\'' AND result IS NULL") == "300|300" ]]'
 [[ $(pending) == 0 ]] || fail "$(pending) wait"
 has bob 501 || fail "bob has $(balance bob)"
 process_end second
