@@ -2,9 +2,11 @@
 import statistics
 from collections import defaultdict, namedtuple
 
-# One line of the table: what it is, where it is, its unit, the figure it is held against.
-Row = namedtuple("Row", "label figure unit reference", defaults=(None,))
-Section = namedtuple("Section", "scenario title rows")
+import stages
+
+# One line of the table: what it is, where it is, its unit, the figure it is held against, or one that is shown beside it.
+Row = namedtuple("Row", "label figure unit reference beside", defaults=(None, None))
+Section = namedtuple("Section", "scenario title rows beside", defaults=("to its reference",))
 
 QUANTILES = ["p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95", "p98", "p99", "p99.5", "p99.9", "max"]
 LOADS = [25, 50, 75]
@@ -17,6 +19,18 @@ def load_rows():
         for quantile in ("p50", "p95", "p99", "max"):
             rows.append(Row(f"  {quantile}", f"ledger_{percent}_{quantile}", "us", f"pass_{percent}_{quantile}"))
     return rows
+
+
+def stage_rows():
+    """Of each process all, and what of it is whose."""
+    rows = []
+    for process, name in (("worker", "worker"), ("relay", "relay"), ("postgres", "PostgreSQL")):
+        parts = [(stage.label, stage.figure) for stage in stages.STAGES[process]]
+        rows.append(Row(name, f"all_cpu_{process}", "us", beside=f"{process}_all_allocations"))
+        rows += [Row(f"  {label}", f"{process}_{part}", "us", beside=f"{process}_{part}_allocations")
+                 for label, part in parts + [("other statements", "other"), ("between statements", "messages"), ("the rest", "rest")]]
+    return rows + [Row("RabbitMQ", "all_cpu_rabbitmq", "us"), Row("Redis", "all_cpu_redis", "us"),
+                   Row("commands a second, while all this was looked at", "rate", "/s")]
 
 
 SECTIONS = [
@@ -98,6 +112,7 @@ SECTIONS = [
     Section("allocations", "Heap allocations a command", [
         Row("worker", "worker", ""),
         Row("relay", "relay", "")]),
+    Section("stages", "Where the processor time of a command goes, and its heap allocations", stage_rows(), "heap allocations"),
     Section("soak", "Half of drain for long", [
         Row("rate", "rate", "/s"),
         Row("latency p50", "latency_p50", "us"),
@@ -148,6 +163,13 @@ class Figures:
         if len(above) != len(below):
             return [self.median(name) / self.median(reference)]
         return [a / b for a, b in zip(above, below)]
+
+    def beside(self, scenario, row):
+        """What the table shows beside a row's median: its ratio to its reference, or the figure that belongs there."""
+        if row.beside:
+            return f"{self.median(f'{scenario}.{row.beside}'):.3f}" if f"{scenario}.{row.beside}" in self else ""
+        ratio = self.ratio(f"{scenario}.{row.figure}", f"{scenario}.{row.reference}") if row.reference else None
+        return f"{ratio:.2f}" if ratio else ""
 
     def best_tpcb(self):
         """The best client count's median."""

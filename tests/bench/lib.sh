@@ -3,7 +3,7 @@
 # again and again. To be sourced.
 # shellcheck disable=SC2034,SC2154 # shared with scripts/bench and scenarios.sh
 
-declare -A processes=() server_pid=()
+declare -A processes=() server_pid=() used_before=()
 worker_command=() # in front of the worker, the relay: env NAME=VALUE ...
 relay_command=()
 
@@ -92,12 +92,28 @@ consuming_us() {
     times=$(cat "$logs"/worker*.out | grep 'took shard' | grep -oE '"time":"[^"]+' | cut -d'"' -f4 | sort)
     date -d "${times%%$'\n'*}" +%s%6N
 }
-# PID: microseconds of processor time of it, of its children that have ended, and of those that have not.
+# PID...: microseconds of processor time of them, of the first one's children that have ended, and of those that have not.
 used_us() {
     local child
-    for child in "$1" $(cat "/proc/$1/task/$1/children"); do cat "/proc/$child/stat" 2>/dev/null || true; done |
+    for child in "$@" $(cat "/proc/$1/task/$1/children"); do cat "/proc/$child/stat" 2>/dev/null || true; done |
         awk -v tick="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); n += $12 + $13 + (NR == 1 ? $14 + $15 : 0) }
             END { printf "%.0f", n * 1e6 / tick }'
+}
+# What each that is up has used until now; then FIGURE COUNT: what it has used since, a command.
+# shellcheck disable=SC2086 # of some there are more than one
+remember_used() {
+    local name
+    used_before=()
+    for name in "${!server_pid[@]}"; do used_before[$name]=$(used_us ${server_pid[$name]}); done
+    for name in "${!processes[@]}"; do used_before[$name]=$(used_us "${processes[$name]}"); done
+}
+# shellcheck disable=SC2086
+note_used() {
+    local name now
+    for name in "${!server_pid[@]}" worker relay; do
+        now=$(used_us ${server_pid[$name]:-${processes[$name]}})
+        note_quietly "${1}_cpu_$name" "$(awk -v n="$2" -v used="$((now - ${used_before[$name]:-0}))" 'BEGIN { printf "%.1f", used / n }')"
+    done
 }
 # FIGURE COUNT QUEUE=N...: from the worker's start to the last result of what waits in the shard queues.
 take_results() {
@@ -105,15 +121,10 @@ take_results() {
     rm -f "$logs"/worker*.out
     start_process wait env BENCH_SAMPLES="$logs" "$tools/wait" "$@"
     sleep 0.3
-    local name from_us
-    local -A used=()
-    for name in postgres rabbitmq; do used[$name]=$(used_us "${server_pid[$name]}"); done
+    remember_used
     start_ledger
     await_process wait
-    for name in postgres rabbitmq worker relay; do
-        from_us=$(used_us "${server_pid[$name]:-${processes[$name]:-}}")
-        note_quietly "${figure}_cpu_$name" "$(awk -v n="$count" -v used="$((from_us - ${used[$name]:-0}))" 'BEGIN { printf "%.1f", used / n }')"
-    done
+    note_used "$figure" "$count"
     note_quietly worker_mib "$(peak_mib "${processes[worker]}")"
     note_quietly relay_mib "$(peak_mib "${processes[relay]}")"
     stop_ledger

@@ -143,12 +143,11 @@ def section_table(figures, section):
         if name not in figures:
             continue
         low, high = figures.spread(name)
-        ratio = figures.ratio(name, f"{section.scenario}.{row.reference}") if row.reference else None
         rows.append([escape(row.label), shown(figures.median(name), row.unit), f"{shown(low)} to {shown(high)}",
-                     str(len(figures.values[name])), f"{ratio:.2f}" if ratio else ""])
+                     str(len(figures.values[name])), figures.beside(section.scenario, row)])
     if not rows:
         return ""
-    return f"<h2>{escape(section.title)}</h2>" + table(f"Scenario {section.scenario}", ["", "median", "spread", "rounds", "to its reference"], rows)
+    return f"<h2>{escape(section.title)}</h2>" + table(f"Scenario {section.scenario}", ["", "median", "spread", "rounds", section.beside], rows)
 
 
 def render(report, figures):

@@ -55,8 +55,8 @@ def print_table(figures, out):
             name = f"{section.scenario}.{row.figure}"
             low, high = figures.spread(name)
             spread = f"{short(low)} to {short(high)}" if len(figures.values[name]) > 1 else ""
-            ratio = figures.ratio(name, f"{section.scenario}.{row.reference}") if row.reference else None
-            beside = f"{ratio:.2f} of {row.reference}" if ratio else ""
+            beside = figures.beside(section.scenario, row)
+            beside = beside and f"{beside} {f'of {row.reference}' if row.reference else section.beside}"
             print(f"  {row.label:<44} {short(figures.median(name)):>9} {row.unit:<4} {spread:<22} {beside}".rstrip(), file=out)
 
 
@@ -87,13 +87,12 @@ def markdown(report, figures):
     for section in known.SECTIONS:
         rows = [row for row in section.rows if f"{section.scenario}.{row.figure}" in figures]
         if rows:
-            parts += ["", f"**{section.title}** (`{section.scenario}`)", "", "| | median | spread | to its reference |", "|---|---|---|---|"]
+            parts += ["", f"**{section.title}** (`{section.scenario}`)", "", f"| | median | spread | {section.beside} |", "|---|---|---|---|"]
         for row in rows:
             name = f"{section.scenario}.{row.figure}"
             low, high = figures.spread(name)
-            ratio = figures.ratio(name, f"{section.scenario}.{row.reference}") if row.reference else None
             spread = f"{short(low)} to {short(high)}" if low != high else ""
-            parts.append(f"| {row.label.strip()} | {short(figures.median(name))} {row.unit} | {spread} | {f'{ratio:.2f}' if ratio else ''} |")
+            parts.append(f"| {row.label.strip()} | {short(figures.median(name))} {row.unit} | {spread} | {figures.beside(section.scenario, row)} |")
     return "\n".join(parts) + "\n"
 
 

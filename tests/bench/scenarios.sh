@@ -290,17 +290,22 @@ watch_memory() { # PROCESS SECONDS QUESTION: until the answer is yes, or that lo
 
 # The difference of two backlogs, so that what beginning and ending take is not in it.
 scenario_allocations() {
+    local name
+    count_allocations
+    for name in worker relay; do
+        note "$name" "$(awk -F '[= ]' -v n=$((small - small / 3)) '/^allocations=/ { seen[++k] = $2 }
+            END { printf "%.3f", (seen[2] - seen[1]) / n }' "$logs/allocations.$name.$((small / 3))" "$logs/allocations.$name.$small")"
+    done
+}
+count_allocations() { # unless another scenario of this run has
     local counted
+    [[ ! -e $logs/allocations.relay.$small ]] || return 0
     for counted in "$((small / 3))" "$small"; do
         worker_command=("LD_PRELOAD=$tools/allocations.so" "BENCH_ALLOCATIONS=$logs/allocations.worker.$counted")
         relay_command=("LD_PRELOAD=$tools/allocations.so" "BENCH_ALLOCATIONS=$logs/allocations.relay.$counted")
         drain "drain_$counted" "$counted"
     done
     worker_command=() relay_command=()
-    for counted in worker relay; do
-        note "$counted" "$(awk -F '[= ]' -v n=$((small - small / 3)) '/^allocations=/ { seen[++k] = $2 }
-            END { printf "%.3f", (seen[2] - seen[1]) / n }' "$logs/allocations.$counted.$((small / 3))" "$logs/allocations.$counted.$small")"
-    done
 }
 
 # A steady load for a long time: what is not flat would show. Not part of the default.

@@ -16,6 +16,7 @@ import charts
 import figures as known
 import quiet
 import report
+import stages
 import targets
 
 RUN = """drain events 6000
@@ -174,6 +175,65 @@ class ReportTest(unittest.TestCase):
 
     def test_an_empty_run_is_a_page_too(self):
         self.assertEqual(Page(self.run_report([])[3]).open, [])
+
+
+PERF = """
+\tffff1 copy_user
+\t55551 memcpy
+\t55552 query_send
+\t55553 store_save
+\t55554 io_commit
+\t55555 main
+
+\t55561 consumer_fetch
+\t55565 main
+
+\t55571 uuid_v7
+\t55565 main
+
+\t55581 attempt
+\t55582 seen_lookup
+\t55565 main
+"""
+LOG = """2026 [7] ledger@ledger LOG:  duration: 1.250 ms  execute store_keys: SELECT 1
+2026 [8] ledger@ledger LOG:  duration: 2.000 ms  bind outbox_save: UPDATE x SET y = $2
+2026 [7] ledger@ledger LOG:  EXECUTE MESSAGE STATISTICS
+2026 [7] ledger@ledger DETAIL:  ! system usage stats:
+\t!\t0.000900 s user, 0.000100 s system, 0.005000 s elapsed
+\t!\t[1.500000 s user, 2.500000 s system total]
+2026 [7] ledger@ledger STATEMENT:  SELECT 1
+2026 [8] ledger@ledger LOG:  BIND MESSAGE STATISTICS
+2026 [8] ledger@ledger DETAIL:  ! system usage stats:
+\t!\t0.000040 s user, 0.000000 s system, 0.000041 s elapsed
+"""
+
+
+class StagesTest(unittest.TestCase):
+    def test_each_name_is_one_of_the_programs(self):
+        source = "".join(path.read_text() for folder in ("base", "ledger", "outbox", "worker")
+                         for path in (Path(__file__).parents[2] / folder).glob("*.c"))
+        for process, parts in stages.STAGES.items():
+            for name in " ".join(stage.names for stage in parts).split():
+                self.assertIn(f'"{name}"' if process == "postgres" else f"{name}(", source)
+
+    def test_a_sample_is_the_outermost_stages(self):
+        found = stages.shares("worker", stages.sampled(PERF.splitlines()))
+        self.assertEqual(found, {"statements": 1, "take": 1, "look_up": 1, "rest": 1})
+
+    def test_an_allocation_is_its_callers(self):
+        known = [0x100, 0x200, 0x300], ["main", "store_load", "later"]
+        lines = ["allocations=9 bytes=99", "stack 7 /lib/c.so+0x250 /b/worker+0x300 /b/worker+0x110", "stack 2 /b/worker+0x110"]
+        self.assertEqual(stages.shares("worker", stages.allocated(lines, "worker", known)), {"load": 7, "rest": 2})
+        self.assertEqual(stages.total_of(lines), 9)
+
+    def test_a_statement_is_told_apart_by_its_connection(self):
+        found = stages.shares("postgres", stages.executed(LOG.splitlines()))
+        self.assertEqual({stage: round(value) for stage, value in found.items()}, {"keys": 1000, "save": 40})
+
+    def test_allocations_stand_beside_the_time(self):
+        figures = known.Figures(["stages worker_take 4.5", "stages worker_take_allocations 0.25", "stages worker_decode 2"])
+        rows = [next(row for row in known.stage_rows() if row.figure == name) for name in ("worker_take", "worker_decode")]
+        self.assertEqual([figures.beside("stages", row) for row in rows], ["0.250", ""])
 
 
 class ChartsTest(unittest.TestCase):
