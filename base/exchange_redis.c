@@ -52,6 +52,18 @@ void redis_put_argument(struct redis_link *link, const void *data, size_t size)
     put(link, "\r\n", 2);
 }
 
+bool redis_send(struct redis_link *link, uint64_t deadline_ms, struct err *err)
+{
+    int sent = 0;
+
+    while (redisBufferWrite(link->redis, &sent) == REDIS_OK) {
+        if (sent) return true;
+        if (clock_monotonic_ms() > deadline_ms)
+            return err_set(err, ERR_RETRY, "lost Redis: not sent in time");
+    }
+    return err_set(err, ERR_RETRY, "lost Redis: %s", link->redis->errstr);
+}
+
 /* --- answers --- */
 
 /* What one answer may be, and what it was. */

@@ -10,9 +10,12 @@
 #include "base/link_redis.h"
 
 /* A command: how many arguments it has, its name among them, and then each. It waits to be sent
- * until an answer is asked for, which fails if there was no memory for it. */
+ * until redis_send, or until an answer is asked for; these fail if there was no memory for it. */
 void redis_put_command(struct redis_link *link, uint32_t arguments_count);
 void redis_put_argument(struct redis_link *link, const void *data, size_t size);
+
+/* For answers that are read later. */
+MUST_CHECK bool redis_send(struct redis_link *link, uint64_t deadline_ms, struct err *err);
 
 /* The value of the i-th key; a view that is good for this call. One that is absent has no call. */
 typedef void redis_take(void *context, uint32_t i, struct bytes value);

@@ -32,6 +32,7 @@ struct seen {
     struct seen_counts counts;
     struct work *asked[BATCH_COMMANDS_MAX]; /* of the exchange under way */
     uint32_t asked_count;
+    uint32_t owed;                            /* answers to what was told, not yet read */
     struct bytes replies[BATCH_COMMANDS_MAX]; /* their values without the digest; NULL: none */
     struct arena *arena;                      /* where those are */
 };
@@ -40,6 +41,7 @@ struct seen {
 
 static void disconnect(struct seen *seen)
 {
+    seen->owed = 0;
     redis_link_close(&seen->link);
 }
 
@@ -51,11 +53,24 @@ static bool connect_once(struct seen *seen)
 
 typedef bool exchange(struct seen *seen, struct codec *codec, struct batch *batch);
 
+static uint64_t deadline_ms(const struct seen *seen)
+{
+    return clock_monotonic_ms() + seen->options.timeout_ms;
+}
+
+static bool take_owed(struct seen *seen)
+{
+    uint32_t owed = seen->owed;
+
+    seen->owed = 0;
+    return redis_read_oks(&seen->link, owed, deadline_ms(seen), &seen->problem);
+}
+
 /* Behind the breaker. Whatever goes wrong costs a few timeouts at most, and the connection. */
 static void attempt(struct seen *seen, exchange *run, struct codec *codec, struct batch *batch)
 {
     if (!breaker_allows(&seen->breaker, clock_monotonic_ms())) return;
-    bool ok = connect_once(seen) && (run == NULL || run(seen, codec, batch));
+    bool ok = connect_once(seen) && take_owed(seen) && (run == NULL || run(seen, codec, batch));
     if (!ok) disconnect(seen);
     if (!ok) seen->counts.errors++;
     breaker_report(&seen->breaker, ok, clock_monotonic_ms());
@@ -116,11 +131,6 @@ static void put_key(struct seen *seen, const struct work *work)
     assert(length > 0);
     assert(length < KEY_SIZE);
     redis_put_argument(&seen->link, key, (size_t)length);
-}
-
-static uint64_t deadline_ms(const struct seen *seen)
-{
-    return clock_monotonic_ms() + seen->options.timeout_ms;
 }
 
 /* --- looking up --- */
@@ -230,7 +240,7 @@ static void put_value(struct seen *seen, const struct work *work, struct bytes v
     redis_put_argument(&seen->link, ttl, (size_t)ttl_length);
 }
 
-/* All are sent before the first answer is read; the deadline is one for all. */
+/* The answers are read when there is something to ask, or nothing else to do: nobody waits. */
 static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
 {
     struct arena *arena = batch->arena;
@@ -243,7 +253,8 @@ static bool tell(struct seen *seen, struct codec *codec, struct batch *batch)
         arena->used = used;
     }
     arena->used = used;
-    return redis_read_oks(&seen->link, put, deadline_ms(seen), &seen->problem);
+    seen->owed = put;
+    return redis_send(&seen->link, deadline_ms(seen), &seen->problem);
 }
 
 void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch)
@@ -256,4 +267,9 @@ void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch)
             list_work(seen, &batch->works[i]);
     }
     if (seen->asked_count > 0) attempt(seen, tell, codec, batch);
+}
+
+void seen_idle(struct seen *seen)
+{
+    if (seen->owed > 0) attempt(seen, NULL, NULL, NULL);
 }

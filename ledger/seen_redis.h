@@ -32,6 +32,8 @@ void seen_close(struct seen *seen); /* NULL is fine */
 void seen_lookup(struct seen *seen, struct codec *codec, struct batch *batch);
 /* Remembers what was decided, or found in the journal; after the commit and the acknowledgement. */
 void seen_remember(struct seen *seen, struct codec *codec, struct batch *batch);
+/* When there is nothing else to do: whether Redis took what it was told last. */
+void seen_idle(struct seen *seen);
 
 enum seen_state { SEEN_OFF, SEEN_UP, SEEN_DOWN };
 enum seen_state seen_state(const struct seen *seen);

@@ -553,6 +553,7 @@ static bool turn(struct worker *worker, struct err *err)
     uint32_t wait_ms = worker->balance_at_ms == 0 ? 0 : WAIT_MS;
     if (!cycle_turn(worker->cycle, wait_ms, &taken, err)) return false;
     answer_idle(worker->answer);
+    if (taken == 0) seen_idle(worker->seen);
     show_redis(worker);
     if (taken == 0) log_flush();
     return true;

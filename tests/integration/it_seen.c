@@ -169,6 +169,7 @@ static void remember(void)
     make_batch();
     decide();
     seen_remember(seen, bench->codec, &bench->batch);
+    seen_idle(seen);
 }
 
 static bool is_query(uint32_t i)
@@ -229,6 +230,7 @@ static void only_what_is_final_is_remembered(void **state)
     decide();
     for (uint32_t i = 0; i < WORKS; i++) bench->works[i].origin = never[i % 4];
     seen_remember(seen, bench->codec, &bench->batch);
+    seen_idle(seen);
     assert_int_equal(look_up(), 0);
     remember();
     make_batch();
@@ -248,6 +250,7 @@ static void values_expire(void **state)
     make_batch();
     decide();
     seen_remember(brief, bench->codec, &bench->batch);
+    seen_idle(brief);
     assert_int_equal(look_up(), KNOWN);
     clock_sleep_ms(1200);
     assert_int_equal(look_up(), 0);
@@ -474,6 +477,7 @@ static void wrong_urls_are_refused(void **state)
     seen_lookup(opened, bench->codec, &bench->batch);
     decide();
     seen_remember(opened, bench->codec, &bench->batch);
+    seen_idle(opened);
     assert_int_equal(seen_counts(opened).misses + seen_counts(opened).errors, 0);
     seen_close(opened);
 }
