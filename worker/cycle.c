@@ -258,8 +258,9 @@ static void prepare_until_suspect(struct cycle *cycle)
     cycle->prepared = i;
 }
 
-/* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, the
- * reply goes the long way, through the outbox. */
+/* A repeat whose result Redis holds needs no database, if its reply gets out. If it does not, or if
+ * there are so many that waiting for their confirms would hold the others up, the replies go the
+ * long way, through the outbox. */
 static void answer_known(struct cycle *cycle)
 {
     uint32_t from = cycle->settled, rows = 0;
@@ -278,7 +279,10 @@ static void answer_known(struct cycle *cycle)
         work->answered = true;
     }
     cycle->decoded = cycle->scratch.used;
-    if (rows == 0 || cycle->io->answer(cycle->io->context, cycle->rows, rows)) return;
+    if (rows == 0) return;
+    if (rows <= cycle->io->direct(cycle->io->context) &&
+        cycle->io->answer(cycle->io->context, cycle->rows, rows))
+        return;
     for (uint32_t i = 0; i < batch.works_count; i++) batch.works[i].answered = false;
 }
 
