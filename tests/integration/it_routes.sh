@@ -42,7 +42,7 @@ import os, sys
 import pika
 prefix, shards = sys.argv[1], int(sys.argv[2])
 place = pika.URLParameters(os.environ["LEDGER_AMQP_URL"])
-place.connection_attempts, place.retry_delay = 20, 1  # one that starts listens before it lets in
+place.connection_attempts, place.retry_delay = 60, 1  # one that starts listens before it lets in
 with pika.BlockingConnection(place) as connection:
     channel = connection.channel()
     channel.confirm_delivery()
