@@ -32,7 +32,7 @@ MUST_CHECK bool save_add_columns(struct save *save, const enum array_type *types
 /* rows: how many the statement must touch, or ANSWER_ANY. */
 MUST_CHECK bool save_send(struct save *save, const struct statement *statement, uint64_t rows,
                           struct err *err);
-/* Of one row its elements, for a statement made for that: it costs the server half. */
+/* Of one row its elements, for a statement made for that: it costs the server less. */
 MUST_CHECK bool save_send_either(struct save *save, const struct statement *many,
                                  const struct statement *one, uint64_t rows, struct err *err);
 
