@@ -91,6 +91,8 @@ MUST_CHECK bool store_ask_works(const struct store_load *load, bool (*wants)(con
                                 struct store_question *question, struct err *err);
 
 struct param store_param(struct bytes binary);
+/* Of a parameter that is an array of one: its element. */
+struct param store_only(struct param array);
 void store_add_param(struct store_question *question, struct bytes binary);
 
 /* What an answer shows is good until PQclear; these keep it for the batch. False when the arena is

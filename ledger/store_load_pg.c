@@ -346,19 +346,13 @@ bool store_ask_works(const struct store_load *load, bool (*wants)(const struct w
     return true;
 }
 
-static void make_scalar(struct param *array)
-{
-    struct bytes only = array_only((struct bytes){array->data, array->size});
-    *array = store_param(only);
-}
-
 static bool send_question(const struct store_part *part, struct store_question *question,
                           struct db *db, struct err *err)
 {
     bool is_one = question->rows == 1 && part->one.sql != NULL;
 
-    if (is_one) make_scalar(&question->params[0]);
-    if (is_one) make_scalar(&question->params[1]);
+    for (uint32_t i = 0; is_one && i < 2; i++)
+        question->params[i] = store_only(question->params[i]);
     return query_send(db, is_one ? &part->one : &part->statement, question->params, question->count,
                       err);
 }

@@ -76,6 +76,11 @@ struct param store_param(struct bytes binary)
     return (struct param){binary.data, binary.size};
 }
 
+struct param store_only(struct param array)
+{
+    return store_param(array_only((struct bytes){array.data, array.size}));
+}
+
 void store_add_param(struct store_question *question, struct bytes binary)
 {
     assert(question->count < STORE_PARAMS_MAX);

@@ -59,9 +59,7 @@ bool save_send_either(struct save *save, const struct statement *many, const str
                       uint64_t rows, struct err *err)
 {
     if (save->rows_count > 1) return save_send(save, many, rows, err);
-    for (uint32_t i = 0; i < save->arrays_count; i++)
-        save->params[i] =
-            store_param(array_only((struct bytes){save->params[i].data, save->params[i].size}));
+    for (uint32_t i = 0; i < save->arrays_count; i++) save->params[i] = store_only(save->params[i]);
     return save_send(save, one, rows, err);
 }
 
