@@ -135,12 +135,15 @@ void write_u16(struct writer *writer, uint16_t value)
 
 void write_u32(struct writer *writer, uint32_t value)
 {
-    write_u16(writer, (uint16_t)(value >> 16));
-    write_u16(writer, (uint16_t)value);
+    uint8_t wire[] = {(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8),
+                      (uint8_t)value};
+    write_bytes(writer, wire, sizeof wire);
 }
 
 void write_u64(struct writer *writer, uint64_t value)
 {
-    write_u32(writer, (uint32_t)(value >> 32));
-    write_u32(writer, (uint32_t)value);
+    uint8_t wire[8];
+
+    for (uint32_t i = 0; i < sizeof wire; i++) wire[i] = (uint8_t)(value >> (56 - 8 * i));
+    write_bytes(writer, wire, sizeof wire);
 }

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -82,10 +81,21 @@ void random_bytes(void *out, size_t size)
     }
 }
 
+static char *put_digits(char *to, uint32_t count, uint32_t value)
+{
+    for (uint32_t i = count; i > 0; i--) {
+        to[i - 1] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return to + count;
+}
+
+/* Several for each command: snprintf would be a large part of what it costs. */
 void time_format(int64_t wall_us, char text[static TIME_TEXT_SIZE])
 {
     int64_t seconds = wall_us / 1000000, us = wall_us % 1000000;
     struct tm parts = {0};
+    char *to = text;
 
     if (us < 0) {
         us += 1000000;
@@ -93,9 +103,19 @@ void time_format(int64_t wall_us, char text[static TIME_TEXT_SIZE])
     }
     time_t time = (time_t)seconds;
     (void)gmtime_r(&time, &parts);
-    (void)snprintf(text, TIME_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
-                   (unsigned)(parts.tm_year + 1900) % 10000u, (unsigned)(parts.tm_mon + 1) % 100u,
-                   (unsigned)parts.tm_mday % 100u, (unsigned)parts.tm_hour % 100u,
-                   (unsigned)parts.tm_min % 100u, (unsigned)parts.tm_sec % 100u,
-                   (unsigned)us % 1000000u);
+    const struct {
+        uint32_t count, value;
+        char after;
+    } numbers[] = {{4, (uint32_t)parts.tm_year + 1900, '-'},
+                   {2, (uint32_t)parts.tm_mon + 1, '-'},
+                   {2, (uint32_t)parts.tm_mday, 'T'},
+                   {2, (uint32_t)parts.tm_hour, ':'},
+                   {2, (uint32_t)parts.tm_min, ':'},
+                   {2, (uint32_t)parts.tm_sec, '.'},
+                   {6, (uint32_t)us, 'Z'}};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        to = put_digits(to, numbers[i].count, numbers[i].value);
+        *to++ = numbers[i].after;
+    }
+    *to = '\0';
 }

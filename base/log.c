@@ -59,26 +59,49 @@ static uint32_t sequence_length(const uint8_t *bytes, uint32_t left)
     return length;
 }
 
+static bool is_plain(uint8_t byte)
+{
+    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+/* What needs no look of its own goes in one piece: that is most of it. */
+static uint32_t plain_length(const uint8_t *bytes, uint32_t left)
+{
+    uint32_t length = 0;
+
+    while (length < left && is_plain(bytes[length])) length++;
+    return length;
+}
+
+/* The sequence at bytes, or what stands for it; returns its length. */
+static uint32_t write_special(struct writer *writer, const uint8_t *bytes, uint32_t left)
+{
+    uint32_t length = sequence_length(bytes, left);
+    char escape[8];
+
+    if (length == 0) { /* U+FFFD stands for what is no UTF-8 */
+        write_bytes(writer, "\xef\xbf\xbd", 3);
+        return 1;
+    }
+    if (length > 1) {
+        write_bytes(writer, bytes, length);
+        return length;
+    }
+    int size = snprintf(escape, sizeof escape, "\\u%04x", bytes[0]);
+    write_bytes(writer, escape, (size_t)size);
+    return 1;
+}
+
 static void write_escaped(struct writer *writer, struct text text)
 {
     const uint8_t *bytes = (const uint8_t *)text.bytes;
 
     write_u8(writer, '"');
     for (uint32_t i = 0; i < text.length;) {
-        uint32_t length = sequence_length(bytes + i, text.length - i);
-        char escape[8];
-        if (length == 0) {
-            write_bytes(writer, "\xef\xbf\xbd", 3); /* U+FFFD stands for what is no UTF-8 */
-            i++;
-            continue;
-        }
-        if (length > 1 || (bytes[i] >= 0x20 && bytes[i] != '"' && bytes[i] != '\\')) {
-            write_bytes(writer, bytes + i, length);
-        } else {
-            int size = snprintf(escape, sizeof escape, "\\u%04x", bytes[i]);
-            write_bytes(writer, escape, (size_t)size);
-        }
-        i += length;
+        uint32_t plain = plain_length(bytes + i, text.length - i);
+        write_bytes(writer, bytes + i, plain);
+        i += plain;
+        if (i < text.length) i += write_special(writer, bytes + i, text.length - i);
     }
     write_u8(writer, '"');
 }

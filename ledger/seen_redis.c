@@ -24,6 +24,9 @@ enum {
 
 struct seen {
     struct seen_options options; /* its texts are the caller's, and outlive this */
+    char key[KEY_SIZE];          /* up to the digits, which each use adds */
+    size_t key_begins;           /* where those go */
+    char ttl[TTL_SIZE];
     bool on;
     struct redis_address address;
     struct redis_link link; /* dead after any error: never used again */
@@ -84,6 +87,11 @@ bool seen_open(struct seen **out, const struct seen_options *options, struct err
     if (seen == NULL) return err_set(err, ERR_FATAL, "could not open Redis: out of memory");
     seen->options = *options;
     seen->on = options->url[0] != '\0';
+    int begins = snprintf(seen->key, KEY_SIZE, "%s:seen:", options->prefix);
+    assert(begins > 0);
+    assert(begins <= KEY_SIZE - UUID_HEX_SIZE);
+    seen->key_begins = (size_t)begins;
+    (void)snprintf(seen->ttl, sizeof seen->ttl, "%u", options->ttl_s);
     seen->breaker = (struct breaker){.threshold = BREAKER_THRESHOLD, .probe_ms = BREAKER_PROBE_MS};
     if (!seen->on) return true;
     if (!redis_address_parse(options->url, &seen->address, err)) return false;
@@ -124,13 +132,8 @@ static void list_work(struct seen *seen, struct work *work)
 
 static void put_key(struct seen *seen, const struct work *work)
 {
-    char key[KEY_SIZE], hex[UUID_HEX_SIZE];
-
-    uuid_format_hex(&work->request->key_digest, hex);
-    int length = snprintf(key, sizeof key, "%s:seen:%s", seen->options.prefix, hex);
-    assert(length > 0);
-    assert(length < KEY_SIZE);
-    redis_put_argument(&seen->link, key, (size_t)length);
+    uuid_format_hex(&work->request->key_digest, seen->key + seen->key_begins);
+    redis_put_argument(&seen->link, seen->key, seen->key_begins + UUID_HEX_SIZE - 1);
 }
 
 /* --- looking up --- */
@@ -229,15 +232,12 @@ static bool make_value(const struct work *work, struct codec *codec, struct aren
 
 static void put_value(struct seen *seen, const struct work *work, struct bytes value)
 {
-    char ttl[TTL_SIZE];
-
-    int ttl_length = snprintf(ttl, sizeof ttl, "%u", seen->options.ttl_s);
     redis_put_command(&seen->link, 5);
     redis_put_argument(&seen->link, "SET", 3);
     put_key(seen, work);
     redis_put_argument(&seen->link, value.data, value.size);
     redis_put_argument(&seen->link, "EX", 2);
-    redis_put_argument(&seen->link, ttl, (size_t)ttl_length);
+    redis_put_argument(&seen->link, seen->ttl, strlen(seen->ttl));
 }
 
 /* The answers are read when there is something to ask, or nothing else to do: nobody waits. */

@@ -4,6 +4,8 @@
  */
 #include "protocol/trace.h"
 
+#include "base/hex.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +22,7 @@ static bool is_printable(struct text text)
 }
 
 /* Lower case only, as the standard demands. */
-static bool hex_parse(const char *text, uint8_t *out, uint32_t size)
+static bool parse_lower(const char *text, uint8_t *out, uint32_t size)
 {
     static const char digits[] = "0123456789abcdef";
 
@@ -45,16 +47,16 @@ static bool parent_parse(struct text text, struct trace *out)
 {
     uint8_t version = 0;
 
-    if (text.length < PARENT_LENGTH || !hex_parse(text.bytes, &version, 1)) return false;
+    if (text.length < PARENT_LENGTH || !parse_lower(text.bytes, &version, 1)) return false;
     if (version == VERSION_INVALID) return false;
     if (version == 0 && text.length != PARENT_LENGTH) return false;
     if (text.length > PARENT_LENGTH && text.bytes[PARENT_LENGTH] != '-') return false;
     if (text.bytes[TRACE_ID_AT - 1] != '-' || text.bytes[PARENT_SPAN_AT - 1] != '-' ||
         text.bytes[PARENT_FLAGS_AT - 1] != '-')
         return false;
-    if (!hex_parse(text.bytes + TRACE_ID_AT, out->trace_id.bytes, sizeof out->trace_id.bytes) ||
-        !hex_parse(text.bytes + PARENT_SPAN_AT, out->parent_id, sizeof out->parent_id) ||
-        !hex_parse(text.bytes + PARENT_FLAGS_AT, &out->flags, 1))
+    if (!parse_lower(text.bytes + TRACE_ID_AT, out->trace_id.bytes, sizeof out->trace_id.bytes) ||
+        !parse_lower(text.bytes + PARENT_SPAN_AT, out->parent_id, sizeof out->parent_id) ||
+        !parse_lower(text.bytes + PARENT_FLAGS_AT, &out->flags, 1))
         return false;
     out->flags &= FLAGS_KNOWN;
     return !uuid_is_zero(&out->trace_id) && !is_zero(out->parent_id, sizeof out->parent_id);
@@ -99,12 +101,11 @@ struct trace trace_begin(const struct properties *properties,
 
 void traceparent_format(const struct trace *trace, char text[static TRACEPARENT_SIZE])
 {
-    char trace_id[UUID_HEX_SIZE], span_id[2 * sizeof trace->span_id + 1];
-
-    _Static_assert(TRACE_ID_LENGTH == UUID_HEX_SIZE - 1, "a trace id is as long as a UUID");
-    uuid_format_hex(&trace->trace_id, trace_id);
-    for (uint32_t i = 0; i < sizeof trace->span_id; i++)
-        (void)snprintf(span_id + 2 * i, 3, "%02x", trace->span_id[i]);
-    int length = snprintf(text, TRACEPARENT_SIZE, "00-%s-%s-%02x", trace_id, span_id, trace->flags);
-    assert(length == PARENT_LENGTH);
+    _Static_assert(PARENT_FLAGS_AT + 2 == PARENT_LENGTH, "the flags are last");
+    memcpy(text, "00-", TRACE_ID_AT);
+    uuid_format_hex(&trace->trace_id, text + TRACE_ID_AT);
+    text[PARENT_SPAN_AT - 1] = '-';
+    hex_format(trace->span_id, sizeof trace->span_id, text + PARENT_SPAN_AT);
+    text[PARENT_FLAGS_AT - 1] = '-';
+    hex_format(&trace->flags, 1, text + PARENT_FLAGS_AT);
 }
