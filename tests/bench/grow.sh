@@ -50,7 +50,7 @@ grow_journal() {
     grow_rows "$1" journal 0 $(($2 - 1)) "$3"
     make_indexes "$1" <"$logs/indexes"
     sql "$(database_url "$1")" -c "UPDATE ledger.account SET seq = seq + 1 + $2 / $3 WHERE kind = 0" \
-        -c 'VACUUM ANALYZE ledger.account' -c 'ANALYZE ledger.journal' -c CHECKPOINT
+        -c 'VACUUM ANALYZE ledger.account' -c 'VACUUM ANALYZE ledger.journal' -c CHECKPOINT
 }
 # DATABASE FIRST LAST: accounts bench-FIRST to bench-LAST.
 grow_accounts() {
