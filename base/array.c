@@ -150,3 +150,10 @@ struct bytes binary_time(struct arena *arena, int64_t wall_us)
 {
     return keep(arena, (uint64_t)(wall_us - EPOCH_SHIFT_US), 8);
 }
+
+int64_t binary_wall_us(int64_t since_2000_us)
+{
+    int64_t wall_us;
+
+    return __builtin_add_overflow(since_2000_us, EPOCH_SHIFT_US, &wall_us) ? INT64_MAX : wall_us;
+}

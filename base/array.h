@@ -46,5 +46,8 @@ struct bytes array_only(struct bytes array);
 struct bytes binary_int64(struct arena *arena, int64_t value);
 struct bytes binary_int32(struct arena *arena, int32_t value);
 struct bytes binary_time(struct arena *arena, int64_t wall_us);
+/* Of a timestamp as PostgreSQL sends it. INT64_MAX where none is that late: no column of ours holds
+ * infinity, unless somebody wrote it there. */
+int64_t binary_wall_us(int64_t since_2000_us);
 
 #endif

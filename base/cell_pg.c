@@ -2,12 +2,11 @@
  * cell_pg.c - typed cells of a binary result. A wrong width is a bug in the SQL that asked, so it
  * asserts.
  */
+#include "base/array.h"
 #include "base/query_pg.h"
 
 #include <assert.h>
 #include <string.h>
-
-static const int64_t EPOCH_2000_US = INT64_C(946684800) * 1000000; /* PostgreSQL counts from 2000 */
 
 static const uint8_t *cell_data(const PGresult *result, int row, int column)
 {
@@ -84,9 +83,5 @@ struct bytes cell_bytes(const PGresult *result, int row, int column)
 
 int64_t cell_time_us(const PGresult *result, int row, int column)
 {
-    int64_t since_2000_us = cell_int64(result, row, column);
-    int64_t wall_us;
-
-    /* No column of ours holds infinity, unless somebody wrote it there. */
-    return __builtin_add_overflow(since_2000_us, EPOCH_2000_US, &wall_us) ? INT64_MAX : wall_us;
+    return binary_wall_us(cell_int64(result, row, column));
 }

@@ -42,9 +42,10 @@ struct store_question {
     uint32_t count;
 };
 
-/* One statement of the load: what it asks, and what to do with the rows. A row's first column is
- * the place of the account or work it answers. A statement over arrays may have one beside it whose
- * parameters are the elements, for a question of one row: it costs the server less. */
+/* One statement of the load: what it asks, and what to do with the rows (those of accounts are
+ * store_load_pg.c's own matter). A row's first column is the place of the account or work it
+ * answers. A statement over arrays may have one beside it whose parameters are the elements, for a
+ * question of one row: it costs the server less. */
 struct store_part {
     struct statement statement, one;
     bool (*ask)(const struct store_load *load, struct store_question *question, struct err *err);

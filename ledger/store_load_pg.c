@@ -9,6 +9,7 @@
  *
  * All answers are read before the first one is used. So an unknown asset costs one more round trip.
  */
+#include "base/columns.h"
 #include "ledger/permission.h"
 #include "ledger/store_internal_pg.h"
 
@@ -34,8 +35,9 @@ enum account_column {
     COLUMN_FLOOR,
     COLUMN_BALANCE,
     COLUMN_PLACE, /* this and what follows: only where it is locked */
-    COLUMN_HEAD,
+    COLUMN_HEAD
 };
+enum { OID_INT4 = 23 }; /* of PostgreSQL's pg_type */
 
 static const struct statement begin = {"store_begin", "BEGIN ISOLATION LEVEL READ COMMITTED"};
 
@@ -149,101 +151,123 @@ static bool ask_queried(const struct store_load *load, struct store_question *qu
     return true;
 }
 
-static bool fill_account(const struct store_load *load, const PGresult *rows, int row,
+/* What an answer holds, as rows: of many they come as arrays, see FOR_EACH_WANTED. */
+static bool read_accounts(const struct store_load *load, const PGresult *answer,
+                          struct columns *out, struct err *err)
+{
+    struct arena *arena = load->batch->arena;
+    uint32_t columns = (uint32_t)PQnfields(answer);
+    struct bytes *values = arena_take(arena, columns * sizeof *values);
+
+    *out = (struct columns){0};
+    if (values == NULL) return store_too_large(err);
+    if (PQntuples(answer) == 0) return true;
+    for (uint32_t i = 0; i < columns; i++)
+        values[i] =
+            cell_is_null(answer, 0, (int)i) ? (struct bytes){0} : cell_bytes(answer, 0, (int)i);
+    if (PQftype(answer, COLUMN_AT) != OID_INT4)
+        return columns_read(values, columns, arena, out, err);
+    *out = (struct columns){values, columns, 1};
+    return true;
+}
+
+static bool fill_account(const struct store_load *load, const struct columns *rows, uint32_t row,
                          struct err *err)
 {
-    struct account *account = &load->batch->accounts[cell_int32(rows, row, COLUMN_AT)];
-    struct text asset = cell_text(rows, row, COLUMN_ASSET);
+    struct account *account = &load->batch->accounts[columns_int32(rows, row, COLUMN_AT)];
+    struct text asset = columns_text(rows, row, COLUMN_ASSET);
 
     account->exists = true;
-    account->number = cell_int64(rows, row, COLUMN_NUMBER);
-    account->kind = cell_int16(rows, row, COLUMN_KIND) == 0 ? ACCOUNT_USER : ACCOUNT_SYSTEM;
-    account->balance = cell_int64(rows, row, COLUMN_BALANCE);
-    account->held = cell_int64(rows, row, COLUMN_HELD);
-    account->seq = cell_int64(rows, row, COLUMN_SEQ);
-    account->state = (uint8_t)cell_int16(rows, row, COLUMN_STATE);
-    account->floor = cell_int64(rows, row, COLUMN_FLOOR);
-    account->created_us = cell_time_us(rows, row, COLUMN_CREATED_AT);
-    account->changed_us = cell_time_us(rows, row, COLUMN_CHANGED_AT);
+    account->number = columns_int64(rows, row, COLUMN_NUMBER);
+    account->kind = columns_int16(rows, row, COLUMN_KIND) == 0 ? ACCOUNT_USER : ACCOUNT_SYSTEM;
+    account->balance = columns_int64(rows, row, COLUMN_BALANCE);
+    account->held = columns_int64(rows, row, COLUMN_HELD);
+    account->seq = columns_int64(rows, row, COLUMN_SEQ);
+    account->state = (uint8_t)columns_int16(rows, row, COLUMN_STATE);
+    account->floor = columns_int64(rows, row, COLUMN_FLOOR);
+    account->created_us = columns_time_us(rows, row, COLUMN_CREATED_AT);
+    account->changed_us = columns_time_us(rows, row, COLUMN_CHANGED_AT);
     account->asset = ledger_asset(load->batch, asset);
     if (account->asset == NULL)
         return err_set(err, ERR_FATAL, "could not read account %.*s: asset %.*s has no world",
                        TEXT_ARGS(account->id), TEXT_ARGS(asset));
-    if (!store_keep_text(load, cell_text(rows, row, COLUMN_USER_ID), &account->user_id) ||
-        !store_keep_bytes(load, cell_bytes(rows, row, COLUMN_METADATA), &account->metadata))
+    if (!store_keep_text(load, columns_text(rows, row, COLUMN_USER_ID), &account->user_id) ||
+        !store_keep_bytes(load, columns_bytes(rows, row, COLUMN_METADATA), &account->metadata))
         return store_too_large(err);
     return true;
 }
 
-static bool fill_accounts(const struct store_load *load, const PGresult *rows, struct err *err)
+static bool fill_locked(const struct store_load *load, const struct columns *rows, uint32_t row,
+                        struct err *err)
 {
-    for (int row = 0; row < PQntuples(rows); row++)
-        if (!fill_account(load, rows, row, err)) return false;
+    int32_t at = columns_int32(rows, row, COLUMN_AT);
+    struct account *account = &load->batch->accounts[at];
+    struct bytes tid = columns_bytes(rows, row, COLUMN_PLACE);
+    struct bytes head = columns_bytes(rows, row, COLUMN_HEAD);
+
+    assert(tid.size == PLACE_SIZE);
+    memcpy(load->store->locked[at].tid, tid.data, PLACE_SIZE);
+    if (head.size != SHA256_SIZE)
+        return err_set(err, ERR_FATAL, "could not read account %.*s: its head is no hash",
+                       TEXT_ARGS(account->id));
+    memcpy(account->head.bytes, head.data, SHA256_SIZE);
+    met_note(&load->store->met, account->id);
     return true;
 }
 
-static bool fill_locked(const struct store_load *load, const PGresult *rows, struct err *err)
+static bool fill_accounts(const struct store_load *load, const struct columns *rows, bool locked,
+                          struct err *err)
 {
-    if (!fill_accounts(load, rows, err)) return false;
-    for (int row = 0; row < PQntuples(rows); row++) {
-        int32_t at = cell_int32(rows, row, COLUMN_AT);
-        struct account *account = &load->batch->accounts[at];
-        struct bytes tid = cell_bytes(rows, row, COLUMN_PLACE);
-        struct bytes head = cell_bytes(rows, row, COLUMN_HEAD);
-        assert(tid.size == PLACE_SIZE);
-        memcpy(load->store->locked[at].tid, tid.data, PLACE_SIZE);
-        if (head.size != SHA256_SIZE)
-            return err_set(err, ERR_FATAL, "could not read account %.*s: its head is no hash",
-                           TEXT_ARGS(account->id));
-        memcpy(account->head.bytes, head.data, SHA256_SIZE);
-        met_note(&load->store->met, account->id);
-    }
+    for (uint32_t row = 0; row < rows->rows; row++)
+        if (!fill_account(load, rows, row, err) || (locked && !fill_locked(load, rows, row, err)))
+            return false;
     return true;
 }
 
-#define FOR_EACH_WANTED                                                                            \
-    "SELECT wanted.at, account.*"                                                                  \
-    "  FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL ("
-#define FOR_ONE "SELECT $1::int4, account.* FROM ("
+/* Columns as arrays: libpq takes a block of memory for each four or five rows, and few for them. */
+#define FOR_EACH_WANTED(columns, account)                                                          \
+    "SELECT array_agg(at), array_agg(number), array_agg(kind), array_agg(held), array_agg(seq),"   \
+    "       array_agg(created_at), array_agg(asset::text), array_agg(user_id::text),"              \
+    "       array_agg(metadata), array_agg(state), array_agg(changed_at), array_agg(floor),"       \
+    "       array_agg(balance)" columns "  FROM (SELECT wanted.at, account.*"                      \
+    "          FROM unnest($1::int4[], $2::text[]) AS wanted (at, id) CROSS JOIN LATERAL"          \
+    "               (" account ") AS account) AS found"
+#define FOR_ONE(account) "SELECT $1::int4, account.* FROM (" account ") AS account"
 /* While somebody holds an old snapshot, PostgreSQL keeps every version of a balance, and the index
  * leads to each page of them: thousands, of a busy account. The youngest is on one of the last
  * pages, and among equal ids the index is in the order of pages: so it is scanned backwards, and
  * ends at the first row. An equality would make the order not worth a direction. */
 #define ACCOUNT_OF(wanted, columns, condition)                                                     \
     "SELECT number, kind, held, seq, created_at, asset, user_id,"                                  \
-    "       CASE WHEN $3::bool THEN metadata END, state, changed_at, floor, " columns              \
+    "       CASE WHEN $3::bool THEN metadata END AS metadata, state, changed_at, floor, " columns  \
     "  FROM account"                                                                               \
     " WHERE id BETWEEN " wanted " AND " wanted condition " ORDER BY id DESC LIMIT 1"
 /* A sum that no bigint holds is told as near as it can be. */
 #define WITH_DELTAS                                                                                \
     "CASE WHEN $4::bool AND kind = 1 THEN least(greatest(balance + coalesce("                      \
     "(SELECT sum(delta) FROM account_delta WHERE account = number), 0),"                           \
-    " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END"
+    " -9223372036854775808), 9223372036854775807)::int8 ELSE balance END AS balance"
 
 #define LOCKED(wanted)                                                                             \
-    ACCOUNT_OF(wanted, "balance, account.ctid, head", " AND kind = 0")                             \
-    " FOR NO KEY UPDATE) AS account"
+    ACCOUNT_OF(wanted, "balance, account.ctid, head", " AND kind = 0") " FOR NO KEY UPDATE"
+#define SYSTEM(wanted) ACCOUNT_OF(wanted, WITH_DELTAS, " AND kind = 1")
+#define QUERIED(wanted) ACCOUNT_OF(wanted, WITH_DELTAS, "")
 
 static const struct store_part part_locked = {
-    .statement = {"store_lock", FOR_EACH_WANTED LOCKED("wanted.id")},
-    .one = {"store_lock_one", FOR_ONE LOCKED("$2::text")},
-    .ask = ask_locked,
-    .fill = fill_locked};
+    .statement = {"store_lock",
+                  FOR_EACH_WANTED(", array_agg(ctid), array_agg(head)", LOCKED("wanted.id"))},
+    .one = {"store_lock_one", FOR_ONE(LOCKED("$2::text"))},
+    .ask = ask_locked};
 
 static const struct store_part part_system = {
-    .statement = {"store_system", FOR_EACH_WANTED ACCOUNT_OF("wanted.id", WITH_DELTAS,
-                                                             " AND kind = 1") ") AS account"},
-    .one = {"store_system_one",
-            FOR_ONE ACCOUNT_OF("$2::text", WITH_DELTAS, " AND kind = 1") ") AS account"},
-    .ask = ask_system,
-    .fill = fill_accounts};
+    .statement = {"store_system", FOR_EACH_WANTED("", SYSTEM("wanted.id"))},
+    .one = {"store_system_one", FOR_ONE(SYSTEM("$2::text"))},
+    .ask = ask_system};
 
 static const struct store_part part_queried = {
-    .statement = {"store_read",
-                  FOR_EACH_WANTED ACCOUNT_OF("wanted.id", WITH_DELTAS, "") ") AS account"},
-    .one = {"store_read_one", FOR_ONE ACCOUNT_OF("$2::text", WITH_DELTAS, "") ") AS account"},
-    .ask = ask_queried,
-    .fill = fill_accounts};
+    .statement = {"store_read", FOR_EACH_WANTED("", QUERIED("wanted.id"))},
+    .one = {"store_read_one", FOR_ONE(QUERIED("$2::text"))},
+    .ask = ask_queried};
 
 /* --- numbers for new accounts, and the time --- */
 
@@ -302,7 +326,7 @@ static const struct store_part part_clock = {
 
 /* --- the round trip --- */
 
-enum { ACCOUNTS_FIRST = 1, ACCOUNTS_END = 4, PARTS_COUNT = 15 };
+enum { PART_LOCKED = 1, PART_SYSTEM, PART_QUERIED, ACCOUNTS_END, PARTS_COUNT = 15 };
 
 /* Locks before what has ended and before keys, and the time when it is no longer waited for. */
 static const struct store_part *const parts[PARTS_COUNT] = {&store_part_assets,
@@ -382,11 +406,12 @@ static bool read_answers(const struct store_load *load, struct db *db,
 
 /* Whether every account read is of an asset that was known when the batch began, or came with it.
  */
-static bool assets_suffice(const struct store_load *load, PGresult *const answers[PARTS_COUNT])
+static bool assets_suffice(const struct store_load *load,
+                           const struct columns found[static ACCOUNTS_END])
 {
-    for (uint32_t i = ACCOUNTS_FIRST; i < ACCOUNTS_END; i++)
-        for (int row = 0; row < PQntuples(answers[i]); row++)
-            if (ledger_asset(load->batch, cell_text(answers[i], row, COLUMN_ASSET)) == NULL)
+    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+        for (uint32_t row = 0; row < found[i].rows; row++)
+            if (ledger_asset(load->batch, columns_text(&found[i], row, COLUMN_ASSET)) == NULL)
                 return false;
     return true;
 }
@@ -394,16 +419,21 @@ static bool assets_suffice(const struct store_load *load, PGresult *const answer
 static bool fill(const struct store_load *load, struct db *db,
                  PGresult *answers[static PARTS_COUNT], struct err *err)
 {
+    struct columns found[ACCOUNTS_END] = {0};
     PGresult **assets = &answers[0];
 
+    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+        if (answers[i] != NULL && !read_accounts(load, answers[i], &found[i], err)) return false;
     if (*assets != NULL && !store_part_assets.fill(load, *assets, err)) return false;
-    if (!assets_suffice(load, answers)) {
+    if (!assets_suffice(load, found)) {
         PQclear(*assets);
         if (!query_one(db, &store_part_assets.statement, NULL, 0, assets, err) ||
             !store_part_assets.fill(load, *assets, err))
             return false;
     }
-    for (uint32_t i = ACCOUNTS_FIRST; i < PARTS_COUNT; i++)
+    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+        if (!fill_accounts(load, &found[i], i == PART_LOCKED, err)) return false;
+    for (uint32_t i = ACCOUNTS_END; i < PARTS_COUNT; i++)
         if (answers[i] != NULL && !parts[i]->fill(load, answers[i], err)) return false;
     return true;
 }
