@@ -43,14 +43,21 @@ enum { OUTBOX_ROW_SIZE_MAX = BODY_SIZE_MAX + 256 * 1024 };
  * more. It lifts the server's limit on a statement's time, as a stream lasts as long as its reader
  * takes. */
 MUST_CHECK bool outbox_tune(struct db *db, struct err *err);
+struct outbox_reader; /* one read at a time */
+/* stream: nothing else may be sent on it between begin and end; other: for rows that are large, at
+ * any time. Both stay the caller's, and outlive the reader. close takes NULL. */
+MUST_CHECK bool outbox_reader_open(struct outbox_reader **out, struct db *stream, struct db *other,
+                                   struct err *err);
+void outbox_reader_close(struct outbox_reader *reader);
 /* Rows of cursor->target beyond the cursor: begin, then read until *end. Without a target: all that
  * are visible now, and begin sets it; equal to the snapshot, nothing at all has happened, and there
  * are none. A page ends after max rows, or when another row might not fit into the arena, which the
- * views point into. Between begin and end nothing else may be sent on this connection: save with
- * another one. */
-MUST_CHECK bool outbox_read_begin(struct db *db, struct cursor *cursor, struct err *err);
-MUST_CHECK bool outbox_read(struct db *db, struct arena *arena, struct outbox_row *rows,
-                            uint32_t max, uint32_t *count, bool *end, struct err *err);
+ * views point into. */
+MUST_CHECK bool outbox_read_begin(struct outbox_reader *reader, struct cursor *cursor,
+                                  struct err *err);
+MUST_CHECK bool outbox_read(struct outbox_reader *reader, struct arena *arena,
+                            struct outbox_row *rows, uint32_t max, uint32_t *count, bool *end,
+                            struct err *err);
 
 MUST_CHECK bool outbox_save(struct db *db, const char *sink, const struct cursor *cursor,
                             struct err *err);

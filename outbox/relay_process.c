@@ -38,8 +38,9 @@ struct relay_process {
     struct relay *relay;
     struct arena page;
 
-    struct db *db;     /* the lead, saves, rotation */
-    struct db *reader; /* the stream */
+    struct db *db;     /* the lead, saves, rotation, large rows */
+    struct db *stream; /* of rows */
+    struct outbox_reader *reader;
     bool is_prepared;
     bool leads, is_reading, is_blocked;
     struct leadership leadership;
@@ -122,8 +123,10 @@ static bool io_save(void *context, const struct cursor *cursor, struct err *err)
 static void disconnect(struct relay_process *process)
 {
     if (process->sink.context != NULL) process->sink.io->disconnect(process->sink.context);
-    db_close(process->reader);
+    outbox_reader_close(process->reader);
     process->reader = NULL;
+    db_close(process->stream);
+    process->stream = NULL;
     db_close(process->db);
     process->db = NULL;
     process->leads = process->is_reading = process->is_blocked = false;
@@ -192,7 +195,8 @@ static bool connect_database(struct relay_process *process, struct err *err)
         !outbox_tune(process->db, err))
         return false;
     options.answer_timeout_ms = settings->read_timeout_ms;
-    if (!db_open(&process->reader, &options, err) || !outbox_tune(process->reader, err))
+    if (!db_open(&process->stream, &options, err) || !outbox_tune(process->stream, err) ||
+        !outbox_reader_open(&process->reader, process->stream, process->db, err))
         return false;
     health_set(HEALTH_POSTGRES, HEALTH_UP);
     log_info("connected to PostgreSQL");

@@ -8,7 +8,8 @@
 
 enum { ARENA_SIZE = 8 << 20, PAGE = 100, BIG = 1 << 20, ROTATE_ROWS = 1000 };
 
-static struct db *writer, *relay, *owner; /* of each test */
+static struct db *writer, *relay, *side, *owner; /* of each test */
+static struct outbox_reader *reader;             /* over relay, and side */
 static struct arena arena;
 static struct cursor cursor; /* what a relay would have confirmed */
 static struct outbox_row page[PAGE];
@@ -22,10 +23,12 @@ static int set_up(void **state)
     (void)state;
     writer = session_as("ledger_worker");
     relay = session_as("ledger_relay");
+    side = session_as("ledger_relay");
     owner = session_as(NULL);
     sql(owner,
         "TRUNCATE outbox, outbox_cursor; UPDATE outbox_rotation SET slot = 0, rotated_at = now()");
     must(outbox_tune(relay, &err));
+    must(outbox_reader_open(&reader, relay, side, &err));
     must(arena_open(&arena, ARENA_SIZE, &err));
     memset(seen, 0, sizeof seen);
     memset(&cursor, 0, sizeof cursor);
@@ -36,8 +39,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
+    outbox_reader_close(reader);
     db_close(writer);
     db_close(relay);
+    db_close(side);
     db_close(owner);
     arena_close(&arena);
     return 0;
@@ -59,10 +64,10 @@ static uint32_t read_new(void)
     uint32_t total = 0, count = 0;
     int64_t last = 0;
 
-    must(outbox_read_begin(relay, &cursor, &err));
+    must(outbox_read_begin(reader, &cursor, &err));
     for (bool end = false; !end;) {
         arena_reset(&arena);
-        must(outbox_read(relay, &arena, page, PAGE, &count, &end, &err));
+        must(outbox_read(reader, &arena, page, PAGE, &count, &end, &err));
         for (uint32_t i = 0; i < count; i++) {
             assert_true(page[i].id > last);
             last = page[i].id;
@@ -111,8 +116,8 @@ static void rows_keep_their_order_and_bytes(void **state)
     must(outbox_append(writer, rows, 0, &arena, &answers, &err)); /* nothing is queued */
     assert_int_equal(answers.count, 1);
 
-    must(outbox_read_begin(relay, &cursor, &err));
-    must(outbox_read(relay, &arena, got, ROWS, &count, &end, &err));
+    must(outbox_read_begin(reader, &cursor, &err));
+    must(outbox_read(reader, &arena, got, ROWS, &count, &end, &err));
     assert_int_equal(count, ROWS);
     for (uint32_t i = 0; i < ROWS; i++) {
         assert_int_equal(got[i].kind, rows[i].kind);
@@ -121,8 +126,42 @@ static void rows_keep_their_order_and_bytes(void **state)
         assert_int_equal(got[i].body.size, rows[i].body.size);
         if (got[i].body.size > 0) assert_memory_equal(got[i].body.data, rows[i].body.data, i % 7);
     }
-    if (!end) must(outbox_read(relay, &arena, got, ROWS, &count, &end, &err));
+    if (!end) must(outbox_read(reader, &arena, got, ROWS, &count, &end, &err));
     assert_true(end);
+}
+
+/* Some on both sides of the size from which a row is read by itself, between small ones. */
+static void large_rows_come_in_their_place(void **state)
+{
+    enum { ROWS = 200, SIZE_MAX_OF_ALL = 9000 };
+    static struct outbox_row rows[ROWS], got[ROWS];
+    static uint8_t bytes[SIZE_MAX_OF_ALL + ROWS];
+    struct answers answers = {0};
+    uint32_t count = 0;
+    bool end = false;
+
+    (void)state;
+    for (uint32_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 7 + i / 251);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        uint32_t size = i % 3 == 0 ? 8185 + i % 16 : i % 7 == 0 ? SIZE_MAX_OF_ALL : i;
+        rows[i] = (struct outbox_row){.kind = OUTBOX_DEAD_LETTER,
+                                      .destination = text_of("dead"),
+                                      .properties = {bytes + i, i % 9},
+                                      .body = {bytes + i, size}};
+    }
+    append(rows, ROWS, &answers);
+    must(outbox_read_begin(reader, &cursor, &err));
+    must(outbox_read(reader, &arena, got, ROWS, &count, &end, &err));
+    assert_int_equal(count, ROWS);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        if (i > 0) assert_true(got[i].id > got[i - 1].id);
+        assert_int_equal(got[i].properties.size, rows[i].properties.size);
+        assert_int_equal(got[i].body.size, rows[i].body.size);
+        if (rows[i].properties.size > 0)
+            assert_memory_equal(got[i].properties.data, bytes + i, rows[i].properties.size);
+        if (rows[i].body.size > 0)
+            assert_memory_equal(got[i].body.data, bytes + i, rows[i].body.size);
+    }
 }
 
 static void a_page_ends_where_a_large_row_might_not_fit(void **state)
@@ -139,11 +178,11 @@ static void a_page_ends_where_a_large_row_might_not_fit(void **state)
     append(rows, 4, &answers);
     arena_close(&arena);
     must(arena_open(&arena, OUTBOX_ROW_SIZE_MAX + BIG / 2, &err));
-    must(outbox_read_begin(relay, &cursor, &err));
+    must(outbox_read_begin(reader, &cursor, &err));
     while (!end) {
         uint32_t count;
         arena_reset(&arena);
-        must(outbox_read(relay, &arena, page, PAGE, &count, &end, &err));
+        must(outbox_read(reader, &arena, page, PAGE, &count, &end, &err));
         for (uint32_t i = 0; i < count; i++) assert_int_equal(page[i].body.size, BIG);
         total += count;
         pages++;
@@ -236,14 +275,14 @@ static void a_read_goes_on_from_its_position(void **state)
 
     (void)state;
     insert_rows(writer, 1, 1, 30);
-    must(outbox_read_begin(relay, &cursor, &err));
-    must(outbox_read(relay, &arena, page, 10, &count, &end, &err));
+    must(outbox_read_begin(reader, &cursor, &err));
+    must(outbox_read(reader, &arena, page, 10, &count, &end, &err));
     assert_int_equal(count, 10);
     cursor.position = page[9].id;
     query_abandon(relay);
     insert_rows(writer, 1, 31, 31); /* not seen by the target */
-    must(outbox_read_begin(relay, &cursor, &err));
-    must(outbox_read(relay, &arena, page, PAGE, &count, &end, &err));
+    must(outbox_read_begin(reader, &cursor, &err));
+    must(outbox_read(reader, &arena, page, PAGE, &count, &end, &err));
     assert_int_equal(count, 20);
     assert_true(end);
     uint32_t account;
@@ -517,6 +556,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_DATABASE(rows_keep_their_order_and_bytes),
+        ON_DATABASE(large_rows_come_in_their_place),
         ON_DATABASE(a_page_ends_where_a_large_row_might_not_fit),
         ON_DATABASE(rows_that_commit_late_are_not_lost),
         ON_DATABASE(random_sessions_lose_and_repeat_nothing),
