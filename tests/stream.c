@@ -123,7 +123,7 @@ static uint32_t random_target(struct stream *stream, const struct model *model,
     return stream_dice(stream, stream->span);
 }
 
-/* Mostly one of those that wait. */
+/* Mostly one of those that wait, seldom something else that was done. */
 static uint32_t random_pending(struct stream *stream, const struct model *model)
 {
     uint32_t pending[STREAM_DUE];
@@ -132,6 +132,7 @@ static uint32_t random_pending(struct stream *stream, const struct model *model)
     if (count > 0) count = stream_dice(stream, 2) == 0 ? count : 1 + stream_dice(stream, count);
     uint32_t number = count == 0 ? stream->span : pending[stream_dice(stream, count)];
     if (number < stream->span && !one_in(stream, 4)) return number;
+    if (stream->span > 0 && one_in(stream, 2)) return stream_dice(stream, stream->span);
     return random_target(stream, model, COMMAND_CANCEL);
 }
 
