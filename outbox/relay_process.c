@@ -28,7 +28,7 @@ enum {
     ROTATE_EVERY_MS = 1000,
     HELD_TELL_MS = 10000,
     SETTLE_MS = 1000,
-    FEW_ROWS = 64,
+    FEW_ROWS = RELAY_PAGE_ROWS,
 };
 
 struct relay_process {
@@ -47,8 +47,8 @@ struct relay_process {
 
     struct backoff backoff;
     enum relay_dependency failing; /* whose call was made last */
-    uint32_t sent;                 /* in the last turn, ... */
-    uint64_t turn_us;              /* which began then */
+    uint32_t found;                /* by the last look at the outbox, ... */
+    uint64_t look_us;              /* which began then */
     uint64_t rotate_at_ms, held_since_ms;
     bool is_held_told;
     struct behind behind;
@@ -56,12 +56,26 @@ struct relay_process {
 
 /* --- the relay's edges ------------------------------------------------------------------- */
 
+/* A few rows at a time cost PostgreSQL and the broker several times as much as a page of them: then
+ * the next look is not at once. */
+static void pace(struct relay_process *process)
+{
+    uint64_t now_us = clock_monotonic_us();
+    uint64_t due_us = process->look_us + 1000 * (uint64_t)process->settings->poll_ms;
+
+    if (process->found > 0 && process->found < FEW_ROWS && now_us < due_us)
+        clock_sleep_us((uint32_t)(due_us - now_us));
+    process->look_us = clock_monotonic_us();
+    process->found = 0;
+}
+
 static bool io_read_begin(void *context, struct cursor *cursor, struct err *err)
 {
     struct relay_process *process = context;
     int64_t now_ms = (int64_t)clock_monotonic_ms();
     bool is_new = cursor->target[0] == '\0';
 
+    pace(process);
     process->failing = RELAY_POSTGRES;
     process->is_reading = true;
     if (!outbox_read_begin(process->reader, cursor, err)) return false;
@@ -78,6 +92,7 @@ static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32
     arena_reset(&process->page); /* the rows of the page before are sent */
     if (!outbox_read(process->reader, &process->page, rows, max, count, end, err)) return false;
     process->is_reading = !*end;
+    process->found += *count;
     return true;
 }
 
@@ -300,21 +315,10 @@ static void report(struct relay_process *process)
                        behind_ms(&process->behind, (int64_t)clock_monotonic_ms()));
 }
 
-/* A few rows at a time cost PostgreSQL and the broker several times as much as a page of them: then
- * the next look is not at once. */
-static void pace(struct relay_process *process)
-{
-    uint64_t now_us = clock_monotonic_us();
-    uint64_t due_us = process->turn_us + 1000 * (uint64_t)process->settings->poll_ms;
-
-    if (process->sent > 0 && process->sent < FEW_ROWS && now_us < due_us)
-        clock_sleep_us((uint32_t)(due_us - now_us));
-    process->turn_us = clock_monotonic_us();
-}
-
 static bool turn(struct relay_process *process, struct err *err)
 {
     uint32_t poll_ms = process->settings->poll_ms;
+    uint32_t sent;
     uint64_t now_ms;
     bool idle = false;
 
@@ -323,9 +327,8 @@ static bool turn(struct relay_process *process, struct err *err)
     if (!prepare(process, err)) return false;
     if (!take_lead(process, err)) return false;
     if (!process->leads) return true;
-    pace(process);
     now_ms = clock_monotonic_ms();
-    if (!relay_turn(process->relay, now_ms, poll_ms, &process->sent, &idle, err)) return false;
+    if (!relay_turn(process->relay, now_ms, poll_ms, &sent, &idle, err)) return false;
     behind_turn(&process->behind, relay_confirmed(process->relay)->snapshot, idle, (int64_t)now_ms);
     note_blocked(process);
     return rotate(process, now_ms, err);
