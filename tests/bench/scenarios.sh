@@ -179,31 +179,40 @@ deadlocks() { sql "$ledger_database" -c 'SELECT sum(deadlocks) FROM pg_stat_data
 
 # The worker with nobody to publish; then the relay with all of it to publish; and as many confirmed publishes of the same.
 scenario_relay() {
-    local target
     begin_rounds 3 50
     while more; do
-        load publish "$small"
-        rm -f "$logs"/worker*.out
-        target=$(($(sql "$ledger_database" -c 'SELECT last_value FROM ledger.outbox_id') + small))
-        start_worker worker
-        sql "$ledger_database" -c "DO \$\$ BEGIN WHILE (SELECT last_value FROM ledger.outbox_id) < $target LOOP
-            PERFORM pg_sleep(0.005); END LOOP; END \$\$"
-        note worker "$(rate "$small" "$(consuming_us)" "$(date +%s%6N)")"
-        sleep 0.3
-        stop_process worker
-        start_process wait "$tools/wait" "bench.ledger.events=$small"
-        sleep 0.3
-        target=$(date +%s%6N)
-        start_relay
-        await_process wait
-        note relay "$(rate "$small" "$target" "$(value last_us "$logs/wait.out")")"
-        stop_process relay
+        fill_outbox "$small"
+        note worker "$(rate "$small" "$(consuming_us)" "$filled_us")"
+        empty_outbox "$small"
+        note relay "$(rate "$small" "$emptying_us" "$(value last_us "$logs/wait.out")")"
         start_process wait "$tools/wait" "bench.pass.events=$small"
         sleep 0.3
         LEDGER_PREFIX=pass load resend "$small" "$logs/sample.event"
         await_process wait
         note publish "$(rate "$small" "$(value started_us "$logs/load.out")" "$(value last_us "$logs/wait.out")")"
     done
+}
+# COUNT: a backlog, and the worker alone until all of its events are in the outbox, at filled_us.
+fill_outbox() {
+    local target
+    load publish "$1"
+    rm -f "$logs"/worker*.out
+    target=$(($(sql "$ledger_database" -c 'SELECT last_value FROM ledger.outbox_id') + $1))
+    start_worker worker
+    sql "$ledger_database" -c "DO \$\$ BEGIN WHILE (SELECT last_value FROM ledger.outbox_id) < $target LOOP
+        PERFORM pg_sleep(0.005); END LOOP; END \$\$"
+    filled_us=$(date +%s%6N)
+    sleep 0.3
+    stop_process worker
+}
+# COUNT: the relay alone, from emptying_us on, until all of them have come.
+empty_outbox() {
+    start_process wait "$tools/wait" "bench.ledger.events=$1"
+    sleep 0.3
+    emptying_us=$(date +%s%6N)
+    start_relay
+    await_process wait
+    stop_process relay
 }
 
 in_database() { local LEDGER_DATABASE_URL; LEDGER_DATABASE_URL=$(database_url "$1"); export LEDGER_DATABASE_URL; shift; "$@"; }
@@ -297,7 +306,8 @@ watch_memory() { # PROCESS SECONDS QUESTION: until the answer is yes, or that lo
     note "$1_mib" "$(peak_mib "$pid")"
 }
 
-# The difference of two backlogs, so that what beginning and ending take is not in it.
+# The difference of two backlogs, so that what beginning and ending take is not in it; the worker first, then the relay,
+# each with all of it before it.
 scenario_allocations() {
     local name
     count_allocations
@@ -312,7 +322,8 @@ count_allocations() { # unless another scenario of this run has
     for counted in "$((small / 3))" "$small"; do
         worker_command=("LD_PRELOAD=$tools/allocations.so" "BENCH_ALLOCATIONS=$logs/allocations.worker.$counted")
         relay_command=("LD_PRELOAD=$tools/allocations.so" "BENCH_ALLOCATIONS=$logs/allocations.relay.$counted")
-        drain "drain_$counted" "$counted"
+        fill_outbox "$counted"
+        empty_outbox "$counted"
     done
     worker_command=() relay_command=()
 }
