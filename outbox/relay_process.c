@@ -72,10 +72,10 @@ static void pace(struct relay_process *process)
 static bool io_read_begin(void *context, struct cursor *cursor, struct err *err)
 {
     struct relay_process *process = context;
-    int64_t now_ms = (int64_t)clock_monotonic_ms();
     bool is_new = cursor->target[0] == '\0';
 
     pace(process);
+    int64_t now_ms = (int64_t)clock_monotonic_ms();
     process->failing = RELAY_POSTGRES;
     process->is_reading = true;
     if (!outbox_read_begin(process->reader, cursor, err)) return false;
