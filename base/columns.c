@@ -8,7 +8,7 @@
 
 #include <assert.h>
 
-enum { HEAD_SIZE = 12, DIMENSION_SIZE = 8, LENGTH_SIZE = 4 };
+enum { LENGTH_SIZE = 4 };
 
 struct reader {
     const uint8_t *at;

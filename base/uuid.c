@@ -3,6 +3,8 @@
  */
 #include "base/uuid.h"
 
+#include "base/hex.h"
+
 #include <string.h>
 
 struct uuid uuid_v7(uint64_t unix_ms, const uint8_t random[static UUID_RANDOM_SIZE])
@@ -18,13 +20,7 @@ struct uuid uuid_v7(uint64_t unix_ms, const uint8_t random[static UUID_RANDOM_SI
 
 void uuid_format_hex(const struct uuid *uuid, char text[static UUID_HEX_SIZE])
 {
-    static const char digits[] = "0123456789abcdef";
-
-    for (int i = 0; i < 16; i++) {
-        text[2 * i] = digits[uuid->bytes[i] >> 4];
-        text[2 * i + 1] = digits[uuid->bytes[i] & 15];
-    }
-    text[32] = '\0';
+    hex_format(uuid->bytes, sizeof uuid->bytes, text);
 }
 
 void uuid_format(const struct uuid *uuid, char text[static UUID_TEXT_SIZE])

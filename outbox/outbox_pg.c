@@ -30,9 +30,9 @@ static const struct statement APPEND_ONE = {
     "INSERT INTO outbox (slot, kind, destination, properties, body)"
     " VALUES ((SELECT slot FROM outbox_rotation), $1::smallint, $2::text, $3::bytea, $4::bytea)"};
 
-/* Rows come GROUP_ROWS at a time, as arrays: see columns.h. A group is what the last bits of an id
- * count, so one sort serves the order and the groups. What is larger than LARGE_SIZE is left out of
- * the arrays and read by itself: a group has a bound in bytes. */
+/* Rows come GROUP_ROWS at a time, as arrays: see columns.h. The ids of a group differ in their last
+ * bits alone, so one sort serves the order and the groups. What is larger than LARGE_SIZE is left
+ * out of the arrays and read by itself: a group has a bound in bytes. */
 enum { GROUP_ROWS = 128, LARGE_SIZE = 8192 };
 _Static_assert(GROUP_ROWS == 128 && LARGE_SIZE == 8192, "said in the query");
 enum column {
