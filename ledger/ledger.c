@@ -398,6 +398,14 @@ bool ledger_apply(struct batch *batch, struct err *err)
     return ok || err_set(err, ERR_REJECT, "could not decide commands: batch too large");
 }
 
+/* The legs before the one that an atomic batch was refused by were decided, and are not stored. */
+bool ledger_hangs_on_keys(const struct batch *batch)
+{
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (ledger_is_kept(&batch->works[i]) && batch->works[i].reply.has_failed_leg) return true;
+    return false;
+}
+
 void ledger_forget(struct batch *batch)
 {
     bool is_faulty = false; /* the last batch, and so its legs are nothing */

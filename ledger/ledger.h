@@ -75,6 +75,8 @@ struct batch {
     int64_t as_of_us; /* when the work at hand is decided: now, or when what is imported happened */
     int32_t import;   /* the number of the import that this is a part of; 0: none */
     bool goes_on;     /* in the transaction that is open */
+    bool keys_are_new; /* as far as is known: so they are not looked up, and one that is not new
+                          lets the commit fail (ERR_RETRY) */
     const struct policy *policy; /* NULL: off, everything is allowed */
     struct usage *usages;        /* of daily limits that may count, as stored; sorted */
     uint32_t usages_count;
@@ -106,6 +108,10 @@ const struct asset *ledger_asset(const struct batch *batch, struct text code);
 /* Decides every work with origin NONE, in order, and writes every work's reply. False only when the
  * arena is too small (ERR_REJECT), and then ledger_forget is all that may follow. */
 MUST_CHECK bool ledger_apply(struct batch *batch, struct err *err);
+
+/* Of a batch that was decided with keys_are_new: whether an outcome that leaves a key without a
+ * row, so that no commit would find it known, is another one where it is. */
+bool ledger_hangs_on_keys(const struct batch *batch);
 
 /* Undoes what ledger_collect and ledger_apply wrote, so that the batch, or a half of it, can be run
  * again. Faults and cached answers stay. */

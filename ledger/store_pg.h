@@ -40,9 +40,10 @@ MUST_CHECK bool store_resolve(struct store *store, struct db *db, struct batch *
                               struct err *err);
 
 /* Needs ledger_collect before. Fills the accounts, batch->assets, now_us, numbers for accounts that
- * may be opened, and for each key that the journal has: stored, stored_fingerprint, reply; for
- * queries: user, transaction. Accounts that commands change are locked; what only queries name is
- * not, and a system account's balance is filled only when the batch asks for one. */
+ * may be opened, and, unless batch->keys_are_new, for each key that the journal has: stored,
+ * stored_fingerprint, reply; for queries: user, transaction. Accounts that commands change are
+ * locked; what only queries name is not, and a system account's balance is filled only when the
+ * batch asks for one. */
 MUST_CHECK bool store_load(struct store *store, struct db *db, struct batch *batch,
                            struct err *err);
 

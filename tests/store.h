@@ -188,18 +188,23 @@ static inline bool batch_load(struct bench *bench)
     return store_read(bench->store, bench->db, &bench->batch, &err);
 }
 
-static inline bool batch_save(struct bench *bench)
+/* What was decided. */
+static inline bool batch_store(struct bench *bench)
 {
     struct compose_options options = {.names = &bench->names,
                                       .event_encoding = bench->event_encoding};
     struct answers answers = {0};
     uint32_t count = 0;
 
-    return ledger_apply(&bench->batch, &err) &&
-           store_save(bench->store, bench->db, &bench->batch, &answers, &err) &&
+    return store_save(bench->store, bench->db, &bench->batch, &answers, &err) &&
            compose_rows(&bench->batch, &options, bench->codec, bench->rows, &count, &err) &&
            outbox_append(bench->db, bench->rows, count, &bench->arena, &answers, &err) &&
            store_commit(bench->db, &answers, &err);
+}
+
+static inline bool batch_save(struct bench *bench)
+{
+    return ledger_apply(&bench->batch, &err) && batch_store(bench);
 }
 
 static inline void batch_run(struct bench *bench)

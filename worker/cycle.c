@@ -27,6 +27,7 @@ enum {
     S_PER_DAY = 86400,
     US_PER_S = 1000000,
     SUSPECT_DELIVERIES = 2, /* x-delivery-count: what was in flight beside the culprit has it too */
+    REPEATS_REACH = 10000,  /* commands behind a repeat among which another one is to be expected */
 };
 
 struct cycle {
@@ -45,6 +46,7 @@ struct cycle {
     uint32_t prepared;       /* up to here they are decoded: the deliveries of one part */
     bool suspected;          /* that part is one suspect */
     bool long_way;           /* its replies go through the outbox: it could not send them itself */
+    uint32_t repeats_reach;  /* of so many commands to come keys are looked up */
     struct uuid suspect;
     struct queued queued; /* behind what was scheduled and left */
     uint32_t passed_over; /* messages of the batch at hand, for that */
@@ -382,8 +384,11 @@ static bool commit(struct cycle *cycle, struct batch *batch, uint32_t *direct, s
     if (!resolve(cycle, batch, err)) return false;
     if (cycle->queued.any) leave_queued(cycle, batch);
     if (!ledger_collect(batch, err) || !cycle->io->load(cycle->io->context, batch, err) ||
-        !ledger_apply(batch, err) ||
-        !compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err))
+        !ledger_apply(batch, err))
+        return false;
+    if (batch->keys_are_new && ledger_hangs_on_keys(batch))
+        return err_set(err, ERR_RETRY, "could not decide a batch without looking its keys up");
+    if (!compose_rows(batch, &cycle->compose, cycle->codec, cycle->rows, &rows_count, err))
         return false;
     *direct = count_direct(cycle, rows_count);
     return cycle->io->commit(cycle->io->context, batch, cycle->rows + *direct, rows_count - *direct,
@@ -412,6 +417,24 @@ static bool settle(struct cycle *cycle, struct batch *batch, uint32_t from, uint
     return true;
 }
 
+/* Nothing says that one of them came before. */
+static bool are_new(const struct cycle *cycle, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < from + count; i++)
+        if (cycle->deliveries[i].redelivered) return false;
+    return cycle->repeats_reach == 0;
+}
+
+/* Repeats come in company: of callers that were not answered, of a service that runs again. */
+static void note_repeats(struct cycle *cycle, const struct batch *batch)
+{
+    uint32_t count = batch->works_count;
+
+    cycle->repeats_reach -= count < cycle->repeats_reach ? count : cycle->repeats_reach;
+    for (uint32_t i = 0; i < count; i++)
+        if (batch->works[i].stored) cycle->repeats_reach = REPEATS_REACH;
+}
+
 static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *err)
 {
     struct batch batch = batch_of(cycle, from, count);
@@ -420,14 +443,21 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
     assert(count > 0);
     cycle->scratch.used = cycle->decoded;
     ledger_forget(&batch);
+    batch.keys_are_new = are_new(cycle, from, count);
     if (commit(cycle, &batch, &direct, err)) {
+        note_repeats(cycle, &batch);
         if (direct == 0 || cycle->io->answer(cycle->io->context, cycle->rows, direct))
             return settle(cycle, &batch, from, count, err);
         cycle->io->report(cycle->io->context, &batch);
         cycle->long_way = true; /* all is decided: run again it owes these replies, and no more */
+        cycle->repeats_reach = REPEATS_REACH;
         return run(cycle, from, count, err);
     }
     cycle->io->abandon(cycle->io->context);
+    if (err->kind == ERR_RETRY) { /* a key was known, or it may be known now */
+        cycle->repeats_reach = REPEATS_REACH;
+        return batch.keys_are_new && run(cycle, from, count, err);
+    }
     if (err->kind != ERR_REJECT) return false;
 
     if (count > 1) {

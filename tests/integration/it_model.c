@@ -20,7 +20,7 @@ static struct stream stream;
 static struct model *model;
 static struct arena views, swept; /* what the model's replies point to; what is due */
 static struct db *owner;
-static uint32_t seen[RESULTS_COUNT], executed;
+static uint32_t seen[RESULTS_COUNT], executed, again;
 static uint64_t looked_us = 1;
 
 static const struct statement WORLDS_SINCE = {
@@ -154,6 +154,23 @@ static void change_policy(void)
 
 /* --- running ------------------------------------------------------------------------------- */
 
+/* As the worker does it: its keys are new until the contrary is proved. */
+static void run_as_new(void)
+{
+    bench->batch.keys_are_new = true;
+    must(batch_load(bench));
+    must(ledger_apply(&bench->batch, &err));
+    if (!ledger_hangs_on_keys(&bench->batch)) {
+        if (batch_store(bench)) return;
+        assert_int_equal(err.kind, ERR_RETRY);
+    }
+    query_abandon(bench->db);
+    ledger_forget(&bench->batch);
+    bench->batch.keys_are_new = false;
+    batch_run(bench);
+    again++;
+}
+
 /* As many messages as it likes in one transaction. */
 static void run_batch(uint32_t most)
 {
@@ -163,7 +180,7 @@ static void run_batch(uint32_t most)
     batch_begin(bench);
     for (uint32_t i = 0; i < most && bench->batch.works_count + ROOM < BATCH_WORKS_MAX; i++)
         add(stream_next(&stream, model, ROOM));
-    batch_run(bench);
+    run_as_new();
     compare_all(first);
 }
 
@@ -193,6 +210,7 @@ static void check_reach(void)
     for (uint32_t i = 0; i < sizeof results / sizeof *results; i++)
         if (seen[results[i]] == 0) fail_msg("%s is not met", result_word(results[i]));
     assert_true(executed > 0);
+    assert_true(again > 0);
 }
 
 static void the_ledger_and_the_model_agree(void **state)

@@ -7,6 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static void fails(bool ok, enum err_kind kind)
+{
+    if (ok) fail_msg("it did not fail");
+    if (err.kind != kind) fail_msg("kind %d: %s", (int)err.kind, err.text);
+    query_abandon(bench->db);
+    assert_true(db_usable(bench->db));
+    ledger_forget(&bench->batch);
+}
+
 /* --- the first reply, again --- */
 
 static const uint8_t METADATA[] = {0x81, 0xa1, 'a', 0x01}; /* {"a": 1} */
@@ -94,6 +103,27 @@ static void a_repeat_gets_the_same_bytes(void **state)
     assert_int_equal(ask("SELECT seq FROM account WHERE id = 'alice'"), 5);
     assert_int_equal(ask("SELECT count(*) FROM account_delta"), 2); /* one each: fees, the world */
     assert_int_equal(ask("SELECT sum(amount)::int8 FROM posting"), 0);
+}
+
+/* Each by itself, taken for new: whatever else the database could object to, it is the key. */
+static void what_is_not_new_is_not_stored(void **state)
+{
+    (void)state;
+    batch_begin(bench);
+    add_everything();
+    batch_run(bench);
+    for (uint32_t i = 0; i < EVERYTHING; i++) {
+        batch_begin(bench);
+        add_everything();
+        bench->works[0] = bench->works[i];
+        bench->batch.works_count = 1;
+        bench->batch.keys_are_new = true;
+        must(batch_load(bench));
+        fails(batch_save(bench), ERR_RETRY);
+        assert_non_null(strstr(err.text, "journal_pkey"));
+    }
+    assert_int_equal(ask("SELECT count(*) FROM journal"), EVERYTHING);
+    assert_int_equal(ask("SELECT seq FROM account WHERE id = 'alice'"), 5);
 }
 
 static void a_key_with_another_payload_is_a_conflict(void **state)
@@ -432,15 +462,6 @@ static void every_plan_is_made_of_index_scans(void **state)
 
 /* --- what fails --- */
 
-static void fails(bool ok, enum err_kind kind)
-{
-    if (ok) fail_msg("it did not fail");
-    if (err.kind != kind) fail_msg("kind %d: %s", (int)err.kind, err.text);
-    query_abandon(bench->db);
-    assert_true(db_usable(bench->db));
-    ledger_forget(&bench->batch);
-}
-
 static void what_the_database_refuses_leaves_nothing(void **state)
 {
     static uint8_t large[METADATA_SIZE_MAX + 1];
@@ -595,6 +616,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_repeat_gets_the_same_bytes, books_empty, books_close),
+        cmocka_unit_test_setup_teardown(what_is_not_new_is_not_stored, books_empty, books_close),
         cmocka_unit_test_setup_teardown(a_key_with_another_payload_is_a_conflict, books_empty,
                                         books_close),
         cmocka_unit_test_setup_teardown(the_first_name_given_stays, books_empty, books_close),

@@ -216,6 +216,7 @@ static void one_refused_undoes_all(void **state)
     assert_int_equal(works[0].failed_leg, 2);
     assert_int_equal(works[0].reply.legs_count, 0);
     for (uint32_t i = 1; i <= LEGS; i++) assert_int_equal(works[i].origin, ORIGIN_SKIPPED);
+    assert_true(ledger_hangs_on_keys(&batch)); /* had k1 been used, that were the answer */
 }
 
 static void independent_legs_stand_alone(void **state)
@@ -228,6 +229,7 @@ static void independent_legs_stand_alone(void **state)
     assert_int_equal(works[0].reply.result, RESULT_APPLIED);
     assert_int_equal(works[0].reply.legs[2].reply->result, RESULT_INSUFFICIENT_FUNDS);
     assert_int_equal(works[3].origin, ORIGIN_DECIDED);
+    assert_false(ledger_hangs_on_keys(&batch)); /* each key has a row now */
 }
 
 /* A batch is decided first; then its repeat, or one that meets its keys, in the same transaction.

@@ -57,6 +57,10 @@ static struct {
     uint32_t size, at[ROOM], length[ROOM];
 } told; /* what the model says, as it would be sent */
 
+static struct {
+    uint32_t all, again;
+} runs; /* of batches; a second time, as a key was not new */
+
 /* --- what the model says ----------------------------------------------------------------- */
 
 static void make_request(const struct message *message)
@@ -351,7 +355,7 @@ static void load(struct batch *batch, uint32_t from)
         load_found(work, from + i);
         if (work->request->command.type == COMMAND_UPDATE_USER)
             work->user = user_kept(work->request->command.user_id);
-        if (!ledger_is_kept(work) || !journal[key].known) continue;
+        if (!ledger_is_kept(work) || !journal[key].known || batch->keys_are_new) continue;
         work->stored = true;
         work->stored_fingerprint = journal[key].fingerprint;
         work->reply = journal[key].reply;
@@ -514,11 +518,31 @@ static uint32_t batch_end(uint32_t from, uint32_t messages)
     return end;
 }
 
+/* A key that is stored again is what the database refuses. */
+static bool was_right(const struct batch *batch, uint32_t from)
+{
+    for (uint32_t i = 0; i < batch->works_count; i++)
+        if (batch->works[i].origin == ORIGIN_DECIDED && ledger_is_kept(&batch->works[i]) &&
+            journal[stream.messages[from + i].key].known)
+            return false;
+    return !ledger_hangs_on_keys(batch);
+}
+
+static void decide_batch(struct batch *batch, uint32_t from)
+{
+    struct err err = {0};
+
+    assert_true(ledger_collect_targets(batch, &err));
+    load_targets(batch);
+    assert_true(ledger_collect(batch, &err));
+    load(batch, from);
+    assert_true(ledger_apply(batch, &err));
+}
+
 static void run_batch(uint32_t seed, const char *how, uint32_t from, uint32_t end)
 {
     static struct work works[ROOM];
     struct batch batch = {.arena = &arena, .works = works, .works_count = end - from};
-    struct err err = {0};
 
     arena_reset(&arena);
     for (uint32_t i = from; i < end; i++)
@@ -526,11 +550,15 @@ static void run_batch(uint32_t seed, const char *how, uint32_t from, uint32_t en
                                         .id = model_id(i),
                                         .is_leg = stream.messages[i].is_leg,
                                         .legs_count = stream.messages[i].legs_count};
-    assert_true(ledger_collect_targets(&batch, &err));
-    load_targets(&batch);
-    assert_true(ledger_collect(&batch, &err));
-    load(&batch, from);
-    assert_true(ledger_apply(&batch, &err));
+    batch.keys_are_new = !is_apart(from); /* as the worker begins; import looks keys up */
+    decide_batch(&batch, from);
+    if (batch.keys_are_new && !was_right(&batch, from)) {
+        ledger_forget(&batch);
+        batch.keys_are_new = false;
+        decide_batch(&batch, from);
+        runs.again++;
+    }
+    runs.all++;
     save(&batch, from);
     for (uint32_t i = from; i < end; i++)
         if (!stream.messages[i].is_leg) compare_reply(seed, how, &works[i - from], i);
@@ -590,6 +618,7 @@ static void the_ledger_and_the_model_agree(void **state)
         model_close(model);
     }
     check_reach(seen, seeds);
+    assert_in_range(runs.again, 1, runs.all - 1);
 }
 
 static int begin(void **state)
