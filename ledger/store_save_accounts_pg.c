@@ -158,7 +158,8 @@ static const struct statement update_accounts = {
     "store_update_accounts",
     "WITH changed AS ("
     " UPDATE account SET balance = new.balance, held = new.held, seq = new.seq, state = new.state,"
-    "                    changed_at = new.changed_at, floor = new.floor, head = new.head"
+    "                    changed_at = new.changed_at, floor = new.floor, head = new.head,"
+    "                    room = NULL"
     "   FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int2[], $6::timestamptz[],"
     "               $7::int8[], $8::bytea[], $9::tid[])"
     "        AS new (number, balance, held, seq, state, changed_at, floor, head, place)"
@@ -171,7 +172,8 @@ static const struct statement update_account = {
     "store_update_account",
     "WITH changed AS ("
     " UPDATE account SET balance = $2::int8, held = $3::int8, seq = $4::int8, state = $5::int2,"
-    "                    changed_at = $6::timestamptz, floor = $7::int8, head = $8::bytea"
+    "                    changed_at = $6::timestamptz, floor = $7::int8, head = $8::bytea,"
+    "                    room = NULL"
     "  WHERE ctid = $9::tid AND number = $1::int8 AND seq < $4::int8 RETURNING 1)"
     " SELECT CASE WHEN NOT EXISTS (SELECT FROM changed) THEN assert_rows(0, 1) END"};
 

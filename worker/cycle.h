@@ -32,7 +32,8 @@ struct cycle_io {
     /* Sends replies past the outbox and waits for their confirms; false: none may be counted on. */
     bool (*answer)(void *context, const struct outbox_row *rows, uint32_t count);
     /* store_resolve, only when a batch has targets; store_load; store_save, outbox_append and
-     * store_commit; query_abandon */
+     * store_commit, which fails (ERR_RETRY) over a key that is known and was taken for new;
+     * query_abandon */
     bool (*resolve)(void *context, struct batch *batch, struct err *err);
     bool (*load)(void *context, struct batch *batch, struct err *err);
     bool (*commit)(void *context, const struct batch *batch, const struct outbox_row *rows,

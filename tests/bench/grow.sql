@@ -23,7 +23,8 @@ INSERT INTO own VALUES
     ('journal', 'key', 'to_hex(i) || ''-0123456789abcdef-'''),
     ('account', 'number', 'nextval(''account_number'')'),
     ('account', 'id', '''bench-'' || lpad(i::text, greatest(6, length(i::text)), ''0'')'),
-    ('account', 'head', 'sha256(int8send(i))');
+    ('account', 'head', 'sha256(int8send(i))'),
+    ('account', 'room', 'decode(repeat(''00'', 44), ''hex'')'); -- as of one that is new
 
 CREATE TEMP TABLE opened AS
     SELECT row_number() OVER (ORDER BY id) - 1 AS place, number, seq FROM account

@@ -139,8 +139,8 @@ scenario_repeats() {
         drain unique "$small" --reply
         drain repeated "$small" --reply --repeats 30
         worker_command=(LEDGER_REDIS_URL=)
+        drain repeated_no_redis "$small" --reply --repeats 30 # beside the one that it is held against
         drain unique_no_redis "$small" --reply
-        drain repeated_no_redis "$small" --reply --repeats 30
         worker_command=()
     done
 }

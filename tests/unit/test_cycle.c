@@ -112,6 +112,20 @@ static void wrap(struct command *command, const char *key)
         (struct command){.type = COMMAND_BATCH, .independent = true, .legs = legs, .legs_count = 2};
 }
 
+static void send(struct message *message, const struct command *command, const char *key,
+                 const char *correlation)
+{
+    struct properties_out out = {.content_type = TEXT_LITERAL("application/msgpack"),
+                                 .type = text_of(command_word(command->type)),
+                                 .message_id = text_of(key),
+                                 .correlation_id = text_of(correlation),
+                                 .reply_to = TEXT_LITERAL("replies")};
+
+    assert_true(properties_write(&out, &world.arena, &message->properties));
+    assert_true(
+        command_encode(world.codec, command, ENCODING_MSGPACK, &world.arena, &message->body));
+}
+
 /* 0..3 open the accounts; then deposits and withdrawals; every seventh repeats the message before
  * it. */
 static void make_message(uint32_t i)
@@ -132,14 +146,7 @@ static void make_message(uint32_t i)
     (void)snprintf(message->key, sizeof message->key, "key-%u", at);
     if (is_batch(at)) wrap(&command, message->key);
     (void)snprintf(correlation, sizeof correlation, "%u", i);
-    struct properties_out out = {.content_type = TEXT_LITERAL("application/msgpack"),
-                                 .type = text_of(command_word(command.type)),
-                                 .message_id = text_of(message->key),
-                                 .correlation_id = text_of(correlation),
-                                 .reply_to = TEXT_LITERAL("replies")};
-    assert_true(properties_write(&out, &world.arena, &message->properties));
-    assert_true(
-        command_encode(world.codec, &command, ENCODING_MSGPACK, &world.arena, &message->body));
+    send(message, &command, message->key, correlation);
     if (i == MALFORMED) message->body.size--;
 }
 
@@ -581,6 +588,41 @@ static void keys_are_looked_up_where_repeats_are_about(void **state)
     }
 }
 
+/* An atomic batch that its second leg is refused by, if its first one is not a repeat: it is. */
+static void what_hangs_on_a_key_is_decided_with_a_look(void **state)
+{
+    struct command used = {.type = COMMAND_DEPOSIT, .account = text_of(IDS[0]), .amount.value = 1};
+    struct command dear = {
+        .type = COMMAND_WITHDRAW, .account = text_of(IDS[0]), .amount.value = 1000000};
+    struct message *message = &world.messages[0];
+    struct cycle *cycle = new_cycle();
+    struct writer writer;
+    struct command batch = {.type = COMMAND_BATCH, .legs_count = 2};
+    uint32_t rows;
+
+    (void)state;
+    world.fail_at = UINT32_MAX;
+    begin();
+    settle_all(cycle, 0);
+    cycle_close(cycle);
+    rows = world.journal_count;
+    writer = writer_in(&world.arena);
+    pack_array_value(&writer, 2);
+    write_leg(&writer, &used, "key-5", 0);
+    write_leg(&writer, &dear, "fresh", 1);
+    assert_true(writer_keep(&writer, &world.arena, &batch.legs));
+    *message = (struct message){0};
+    send(message, &batch, "fresh", "0");
+    cycle = new_cycle();
+    world.looks = world.trusts = 0;
+    settle_all(cycle, 0);
+    cycle_close(cycle);
+    assert_int_equal(world.trusts, 1);
+    assert_int_equal(world.looks, 1);
+    assert_int_equal(message->replies, 1);
+    assert_int_equal(world.journal_count, rows); /* a conflict is nobody's outcome */
+}
+
 /* The broker gets everything in flight back, and counts it; nobody attends to it. */
 static void a_deadly_message_takes_no_other_along(void **state)
 {
@@ -638,6 +680,7 @@ int main(void)
         cmocka_unit_test(without_a_fault_each_is_answered_once),
         cmocka_unit_test(every_call_fails_in_turn),
         cmocka_unit_test(keys_are_looked_up_where_repeats_are_about),
+        cmocka_unit_test(what_hangs_on_a_key_is_decided_with_a_look),
         cmocka_unit_test(a_deadly_message_takes_no_other_along),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
