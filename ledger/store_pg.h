@@ -1,12 +1,13 @@
 /*
- * store_pg.h - a batch as one PostgreSQL transaction in two network round trips.
+ * store_pg.h - a batch as one PostgreSQL transaction in two network round trips:
  *
- *     store_resolve(...)        only with targets: what they are, before the transaction; it never
- *                               changes, and tells which accounts are to be locked
- *     store_load(...)           BEGIN (unless it goes on in an open one); lock and read the
- * accounts, in id order; then the keys ledger_apply(...)         in memory store_save(...) queued:
- * accounts, deltas, journal outbox_append(...)        queued, last store_commit(...) COMMIT, and
- * every answer checked
+ *  1. store_load: BEGIN (unless it goes on in an open one); locks and reads the accounts, in id
+ *     order; then the keys, unless they are taken for new;
+ *  2. after ledger_apply, in memory: store_save (accounts, deltas, journal), outbox_append last of
+ *     all, and store_commit, which checks every answer.
+ *
+ * A batch with targets has store_resolve before: what they are never changes, and tells which
+ * accounts are to be locked.
  *
  * Locks before the key look-up, always: a concurrent repeat waits for the accounts and then finds
  * the key. After any failure: query_abandon; nothing was changed, or (a lost link at commit) it is

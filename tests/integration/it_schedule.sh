@@ -202,7 +202,8 @@ while (($(pending) > 0)); do
 done
 echo "$asked deposits from the queue meanwhile, the slowest in $slowest ms; all done in $(sql "SELECT round(extract(epoch FROM max(created_at) - '$due'), 1)
     FROM journal WHERE key LIKE 'many-%' AND scheduled IS NOT NULL") s"
-((asked >= 3 && slowest < 3000)) || fail "$asked asked, the slowest took $slowest ms"
+# The last of them may have come when all was done; the one before was answered while others were due.
+((asked >= 2 && slowest < 3000)) || fail "$asked asked, the slowest took $slowest ms"
 [[ $(sql "SELECT max(n) <= 256 FROM (SELECT count(*) AS n FROM journal WHERE key LIKE 'many-%' AND scheduled IS NOT NULL GROUP BY created_at) AS part") == t ]] ||
     fail "more than 256 in one transaction"
 in_order bob
