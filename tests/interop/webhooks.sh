@@ -54,12 +54,12 @@ events=$((3 + 24 + 2))
 until_true 20 "all events at the good one" eval '(($(accepted good) == events + 1))'
 (($(accepted slow) < events)) || fail "the slow one was as fast"
 
-# A receiver that begins anew refuses again what it had refused before: of an event in the middle of it, that would be
-# more than it has tries.
-until_true 60 "what came before at flaky" eval '(($(accepted flaky) == events))'
 echo "killed: the dispatcher, then the receiver"
 process_kill dispatcher KILL; wait "${pids[dispatcher]}" 2>/dev/null || true
 process dispatcher ledger-webhooks
+# A receiver that begins anew refuses again what it had refused before: of an event in the middle of it, that would be
+# more than it has tries.
+until_true 60 "what came before at flaky" eval '(($(accepted flaky) == events))'
 process_kill receiver KILL; wait "${pids[receiver]}" 2>/dev/null || true
 for i in 1 2 3 4; do ctl transfer ada bob 0.01 --key "t$i" --no-wait; done
 events=$((events + 8))
