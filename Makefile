@@ -60,8 +60,9 @@ build: setup-build ## the programs, in build/gcc-release/bin
 	@$(MAKE) --no-print-directory programs
 .PHONY: programs setup-build
 programs: $(PROGRAMS)
-objects: $(ARCHIVE)
-tests: $(UNIT) $(INTEGRATION) $(REPLAY) $(if $(SAN)$(COV),,$(BUILD)/tests/chaos/chaos)
+# All that is compiled. With sanitizers only what needs no server runs, so no more than that is linked.
+objects: $(ARCHIVE) $(call OBJECT,$(MAINS)) $(INTEGRATION:=.o)
+tests: $(UNIT) $(REPLAY) $(if $(SAN),,$(INTEGRATION)) $(if $(SAN)$(COV),,$(BUILD)/tests/chaos/chaos)
 setup-build:
 	@scripts/setup build
 run: ## everything on one screen, until Ctrl-C (DEMO_SECONDS=n ends by itself)
