@@ -2,8 +2,11 @@
  * peers.c - see peers.h. One list for each state, the longest in it first; so a sweep looks only at
  * those that are due.
  *
- * Invariant: a socket is shut under the lock, and a peer is removed under the lock before its
- * socket is closed; so a number that was given to somebody else meanwhile is never shut.
+ * Invariants:
+ *  1. a socket is shut under the lock, and a peer is removed under the lock before its socket is
+ *     closed; so a number that was given to somebody else meanwhile is never shut;
+ *  2. a sweep has one time, for all that it does: it ends at the first that it has put behind the
+ *     others itself, or that came later than this time.
  */
 #include "gateway/peers.h"
 
@@ -48,10 +51,10 @@ void peers_close(struct peers *peers)
     free(peers);
 }
 
-static void put_in(struct peers *peers, struct peer *peer, enum peer_state state)
+static void put_in(struct peers *peers, struct peer *peer, enum peer_state state, uint64_t now_ms)
 {
     peer->state = state;
-    peer->since_ms = clock_monotonic_ms();
+    peer->since_ms = now_ms;
     peer->next = NULL;
     peer->previous = peers->last[state];
     *(peer->previous == NULL ? &peers->first[state] : &peer->previous->next) = peer;
@@ -75,7 +78,7 @@ struct peer *peer_add(struct peers *peers, int socket)
     if (peer == NULL) return NULL;
     peer->socket = socket;
     (void)pthread_mutex_lock(&peers->lock);
-    put_in(peers, peer, PEER_IDLE);
+    put_in(peers, peer, PEER_IDLE, clock_monotonic_ms());
     peers->count++;
     (void)pthread_mutex_unlock(&peers->lock);
     return peer;
@@ -97,36 +100,36 @@ void peer_set(struct peers *peers, struct peer *peer, enum peer_state state)
     (void)pthread_mutex_lock(&peers->lock);
     if (peer->state != state) {
         take_out(peers, peer);
-        put_in(peers, peer, state);
+        put_in(peers, peer, state, clock_monotonic_ms());
     }
     (void)pthread_mutex_unlock(&peers->lock);
 }
 
 /* What is shut goes to the end of its list, and is removed by its server soon. */
-static void shut(struct peers *peers, struct peer *peer)
+static void shut(struct peers *peers, struct peer *peer, uint64_t now_ms)
 {
     enum peer_state state = peer->state;
 
     (void)shutdown(peer->socket, SHUT_RDWR);
     peer->shut = true;
     take_out(peers, peer);
-    put_in(peers, peer, state);
+    put_in(peers, peer, state, now_ms);
 }
 
-static uint32_t sweep_state(struct peers *peers, enum peer_state state, uint32_t limit_ms)
+static uint32_t sweep_state(struct peers *peers, enum peer_state state, uint32_t limit_ms,
+                            uint64_t now_ms)
 {
-    uint64_t now_ms = clock_monotonic_ms();
     uint32_t count = 0;
 
-    while (peers->first[state] != NULL && now_ms - peers->first[state]->since_ms > limit_ms) {
-        shut(peers, peers->first[state]);
+    while (peers->first[state] != NULL && peers->first[state]->since_ms + limit_ms < now_ms) {
+        shut(peers, peers->first[state], now_ms);
         count++;
     }
     return count;
 }
 
 /* An eighth is kept free. */
-static uint32_t make_room(struct peers *peers)
+static uint32_t make_room(struct peers *peers, uint64_t now_ms)
 {
     uint32_t enough = peers->limits.connections_max - peers->limits.connections_max / 8;
     uint32_t count = 0;
@@ -134,18 +137,19 @@ static uint32_t make_room(struct peers *peers)
     while (peers->count > enough + count) {
         struct peer *oldest = peers->first[PEER_IDLE];
         if (oldest == NULL || oldest->shut) break;
-        shut(peers, oldest);
+        shut(peers, oldest, now_ms);
         count++;
     }
     return count;
 }
 
-uint32_t peers_sweep(struct peers *peers)
+uint32_t peers_sweep(struct peers *peers, uint64_t now_ms)
 {
     (void)pthread_mutex_lock(&peers->lock);
-    uint32_t count = sweep_state(peers, PEER_IDLE, peers->limits.idle_ms) +
-                     sweep_state(peers, PEER_SENDING, peers->limits.request_ms) +
-                     sweep_state(peers, PEER_READING, peers->limits.request_ms) + make_room(peers);
+    uint32_t count = sweep_state(peers, PEER_IDLE, peers->limits.idle_ms, now_ms) +
+                     sweep_state(peers, PEER_SENDING, peers->limits.request_ms, now_ms) +
+                     sweep_state(peers, PEER_READING, peers->limits.request_ms, now_ms) +
+                     make_room(peers, now_ms);
     (void)pthread_mutex_unlock(&peers->lock);
     return count;
 }

@@ -37,9 +37,9 @@ struct peer *peer_add(struct peers *peers, int socket);
 void peer_remove(struct peers *peers, struct peer *peer); /* before its socket is closed */
 void peer_set(struct peers *peers, struct peer *peer, enum peer_state state);
 
-/* Shuts the sockets of those that took too long, which ends them; call it a few times a second. How
- * many. */
-uint32_t peers_sweep(struct peers *peers);
+/* Shuts the sockets of those that took too long, which ends them; call it a few times a second, with
+ * clock_monotonic_ms(). How many. */
+uint32_t peers_sweep(struct peers *peers, uint64_t now_ms);
 uint32_t peers_count(struct peers *peers);
 uint32_t peers_in(struct peers *peers, enum peer_state state);
 

@@ -319,7 +319,7 @@ uint16_t server_port(const struct server *server)
 
 void server_sweep(struct server *server)
 {
-    uint32_t ended = peers_sweep(server->peers);
+    uint32_t ended = peers_sweep(server->peers, clock_monotonic_ms());
     struct traffic_gauges gauges = {.connections = peers_count(server->peers),
                                     .waiting = atomic_load(&server->waiting),
                                     .in_flight = calls_in_flight(server->gateway->calls)};
