@@ -123,7 +123,7 @@ static uint32_t random_target(struct stream *stream, const struct model *model,
     return stream_dice(stream, stream->span);
 }
 
-/* Mostly one of those that wait, seldom something else that was done. */
+/* One of those that wait, of those that did, or something else that was done. */
 static uint32_t random_pending(struct stream *stream, const struct model *model)
 {
     uint32_t pending[STREAM_DUE];
@@ -131,7 +131,7 @@ static uint32_t random_pending(struct stream *stream, const struct model *model)
 
     if (count > 0) count = stream_dice(stream, 2) == 0 ? count : 1 + stream_dice(stream, count);
     uint32_t number = count == 0 ? stream->span : pending[stream_dice(stream, count)];
-    if (number < stream->span && !one_in(stream, 4)) return number;
+    if (number < stream->span && one_in(stream, 8)) return number;
     if (stream->span > 0 && one_in(stream, 2)) return stream_dice(stream, stream->span);
     return random_target(stream, model, COMMAND_CANCEL);
 }
@@ -318,7 +318,7 @@ static struct command random_command(struct stream *stream, const struct model *
     uint32_t target = 0;
 
     if (one_in(stream, 100)) command.type = COMMAND_CLOSE_ACCOUNT;
-    if (one_in(stream, 40)) command.type = COMMAND_CANCEL;
+    if (one_in(stream, 20)) command.type = COMMAND_CANCEL;
     if (command.type == COMMAND_CANCEL) {
         command.transaction = model_id(random_pending(stream, model));
     } else if (command_has_target(command.type)) {
@@ -339,7 +339,7 @@ static struct command random_command(struct stream *stream, const struct model *
 /* At the edge of what is accepted for later, or soon. */
 static void put_off(struct stream *stream, struct command *command)
 {
-    static const int64_t ahead_s[] = {0, 0, 1, 3, 10, 60, 3600, DAY_S, 316224000, 316224001};
+    static const int64_t ahead_s[] = {0, 0, 1, 1, 1, 3, 10, 60, 3600, DAY_S, 316224000, 316224001};
     int64_t *from_us = &command->conditions.not_before_us;
     int64_t *until_us = &command->conditions.not_after_us;
     int64_t whole_us = ONE_OF(stream, ahead_s) * S;

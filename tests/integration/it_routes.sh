@@ -20,6 +20,7 @@ with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) 
         channel.basic_publish(f"{prefix}.commands", body["account"], json.dumps(body),
             pika.BasicProperties(content_type="application/json", type="deposit", message_id=f"key-{i}", delivery_mode=2))
         connection.process_data_events(max(0, begin + i / 300 - time.monotonic()))
+    connection.sleep(1)  # what is sent just before the channel ends, and not confirmed, RabbitMQ may forget
 PYTHON
 }
 
