@@ -21,6 +21,13 @@ def load_rows():
     return rows
 
 
+def callers_rows(load, figure):
+    rows = [Row(f"64 callers at {load}, calls", f"{figure}_rate", "/s")]
+    rows += [Row(f"  {name}", f"{figure}_{name}", "us") for name in ("p50", "p95", "p99")]
+    rows.append(Row("  RabbitMQ alone, calls", f"broker_{figure}_rate", "/s"))
+    return rows + [Row(f"  RabbitMQ alone, {name}", f"broker_{figure}_{name}", "us") for name in ("p50", "p99")]
+
+
 def stage_rows():
     """Of each process all, and what of it is whose."""
     rows = []
@@ -59,13 +66,8 @@ SECTIONS = [
         Row("  echo, p95", "echo_p95", "us"),
         Row("  echo, p99", "echo_p99", "us"),
         Row("one caller, while a queue takes the events, p50", "listened_p50", "us"),
-        Row("64 callers, calls", "callers_rate", "/s"),
-        Row("  p50", "callers_p50", "us"),
-        Row("  p95", "callers_p95", "us"),
-        Row("  p99", "callers_p99", "us"),
-        Row("64 callers, RabbitMQ alone, calls", "broker_callers_rate", "/s"),
-        Row("  p50", "broker_callers_p50", "us"),
-        Row("  p99", "broker_callers_p99", "us")]),
+        *callers_rows("half of drain with replies", "callers_replies"),
+        *callers_rows("half of drain", "callers")]),
     Section("batch", "Many commands in a message: one reply, their events in one message or a few", [
         Row("10 in a message", "size_10", "/s", "pass"),
         Row("100 in a message", "size_100", "/s", "pass"),

@@ -32,13 +32,14 @@ scenario_replies() {
 
 rows_kept() { sql "$ledger_database" -c 'SELECT count(*) FROM ledger.journal'; }
 
-# The median of the drains, or one for this purpose.
-drain_rate() {
-    local known
-    known=$(median_of drain events)
+# The median of the drains, of those with replies if it is told so; or one for this purpose.
+drain_rate() { # [--reply]
+    local known from=(drain events)
+    (($# == 0)) || from=(replies events_replies)
+    known=$(median_of "${from[@]}")
     if [[ -z $known ]]; then
-        drain events "$small"
-        known=$(median_of "$scenario" events)
+        drain "${from[1]}" "$small" "$@"
+        known=$(median_of "$scenario" "${from[1]}")
     fi
     echo "$known"
 }
@@ -74,8 +75,8 @@ sustain() { # FIGURE PREFIX RATE SECONDS
 # Once while a durable queue takes every event, whose writes the next request waits behind, and then while nobody
 # listens, as nobody listens to what the echo did: that is what is held against the echo.
 scenario_rpc() {
-    local full calls=${BENCH_CALLS:-2000}
-    full=$(drain_rate)
+    local half half_replies calls=${BENCH_CALLS:-2000}
+    half=$(($(drain_rate) / 2)) half_replies=$(($(drain_rate --reply) / 2))
     rm -f "$logs"/worker*.out
     start_ledger
     start_process echo env LEDGER_PREFIX=echo BENCH_DATABASE_URL="$bench_database" "$tools/echo"
@@ -85,23 +86,26 @@ scenario_rpc() {
     note_quantiles "$logs/rpc.out" listened ledger_
     "$tools/wait" "bench.ledger.events=$(value calls "$logs/rpc.out")" >"$logs/wait.out"
     scripts/servers rabbitmqctl bench --quiet delete_queue bench.ledger.events >"$logs/delete.out"
-    begin_rounds 3 60
+    begin_rounds 3 80
     while more; do
         "$tools/rpc" $((calls / 2)) >"$logs/rpc.out"
         note_quantiles "$logs/rpc.out" ledger ledger_
         note_quantiles "$logs/rpc.out" echo echo_
-        "$tools/callers" 64 $((full / 2)) 5 >"$logs/callers.out"
-        note callers_rate "$(value rate "$logs/callers.out")"
-        note_quantiles "$logs/callers.out" callers
+        call_together callers_replies "$half_replies"
+        call_together callers "$half"
     done
     stop_process echo
     stop_ledger
     start_process echo env LEDGER_PREFIX=echo "$tools/echo"
-    env LEDGER_PREFIX=echo "$tools/callers" 64 $((full / 2)) 5 >"$logs/callers.out"
-    note broker_callers_rate "$(value rate "$logs/callers.out")"
-    note_quantiles "$logs/callers.out" broker_callers
+    LEDGER_PREFIX=echo call_together broker_callers_replies "$half_replies"
+    LEDGER_PREFIX=echo call_together broker_callers "$half"
     stop_process echo
     "$tools/load" topology
+}
+call_together() { # FIGURE RATE
+    "$tools/callers" 64 "$2" 5 >"$logs/callers.out"
+    note "$1_rate" "$(value rate "$logs/callers.out")"
+    note_quantiles "$logs/callers.out" "$1"
 }
 
 # One reply for a message; its events in one message, or a few when they are long.

@@ -10,7 +10,7 @@ def all_targets(figures):
     tpcb, drain = figures.best_tpcb(), figures.median("drain.events")
     half = lambda name: steady(figures.values.get(f"soak.{name}"))
     ratio = figures.ratio
-    callers = figures.median("rpc.callers_p99")
+    callers, answered = figures.median("rpc.callers_p99"), figures.median("rpc.callers_replies_p99")
     return [
         Target("drain to pass-through", ratio("drain.events", "drain.pass"), ">=", 0.6),
         Target("drain to pgbench TPC-B's best", drain / tpcb if drain and tpcb else None, ">=", 3.5),
@@ -18,6 +18,7 @@ def all_targets(figures):
         Target("batches of 1000 to pass-through of singles", ratio("batch.size_1000", "batch.pass"), ">=", 1),
         Target("one RPC caller to echo, p50", ratio("rpc.ledger_p50", "rpc.echo_p50"), "<=", 1.4),
         Target("one RPC caller to echo, p99", ratio("rpc.ledger_p99", "rpc.echo_p99"), "<=", 2),
+        Target("64 callers at half of drain with replies, p99 in ms", answered / 1000 if answered else None, "<=", 25),
         Target("64 callers at half of drain, p99 in ms", callers / 1000 if callers else None, "<=", 25),
         Target("hot account to uniform", ratio("accounts.hot", "accounts.uniform"), ">=", 0.9),
         Target("30% repeats to none", ratio("repeats.repeated", "repeats.unique"), ">=", 0.95),
