@@ -1,13 +1,13 @@
 /*
- * met.h - user accounts met before, in a bounded size: a kind never changes. Of two accounts whose
- * ids have the same hash the later one is known.
+ * met.h - system accounts met before, in a bounded size: a kind never changes. Of two whose ids have
+ * the same hash the later one is known.
  */
 #ifndef LEDGER_MET_H
 #define LEDGER_MET_H
 
 #include "protocol/command.h"
 
-enum { MET_COUNT = 16384 };
+enum { MET_COUNT = 1024 };
 
 struct met {
     struct {

@@ -7,7 +7,9 @@
  *     or OFFSET 0 leaves the planner nothing else, however little it knows of the tables;
  *  4. an account is looked for from the youngest row of its id on, see ACCOUNT_OF.
  *
- * All answers are read before the first one is used. So an unknown asset costs one more round trip.
+ * All answers are read before the first one is used. So an unknown asset costs one more round trip,
+ * and so does a system account that was not met before, or an account that does not exist: to ask
+ * both ways about each account would cost each batch more.
  */
 #include "base/columns.h"
 #include "ledger/permission.h"
@@ -16,8 +18,9 @@
 #include <assert.h>
 #include <string.h>
 
-/* What an account is named for, if not for queries alone. */
-enum { USE_CHANGES = 1, USE_OPENS = 2 };
+/* What an account is named for, if not for queries alone; and whether it is a user's, and locked.
+ */
+enum { USE_CHANGES = 1, USE_OPENS = 2, USE_LOCKED = 4 };
 
 /* Of the three statements that read accounts. */
 enum account_column {
@@ -97,10 +100,25 @@ static bool is_queried(const struct store_load *load, uint32_t i)
     return !is_changed(load, i);
 }
 
-/* It may be: a user account that was met before is none for ever. */
-static bool is_changed_system(const struct store_load *load, uint32_t i)
+static bool is_known_system(const struct store_load *load, uint32_t i)
 {
-    return is_changed(load, i) && !met_before(&load->store->met, load->batch->accounts[i].id);
+    return met_before(&load->store->met, load->batch->accounts[i].id);
+}
+
+static bool may_be_user(const struct store_load *load, uint32_t i)
+{
+    return is_changed(load, i) && !is_known_system(load, i);
+}
+
+/* Of one that is to be opened all is asked at once, as it mostly does not exist. */
+static bool may_be_system(const struct store_load *load, uint32_t i)
+{
+    return is_changed(load, i) && (is_known_system(load, i) || (load->uses[i] & USE_OPENS) != 0);
+}
+
+static bool is_missing(const struct store_load *load, uint32_t i)
+{
+    return may_be_user(load, i) && !may_be_system(load, i) && (load->uses[i] & USE_LOCKED) == 0;
 }
 
 /* $1 places, $2 ids, $3 whether metadata are wanted. */
@@ -131,24 +149,29 @@ static bool ask_accounts(const struct store_load *load,
 static bool ask_locked(const struct store_load *load, struct store_question *question,
                        struct err *err)
 {
-    return ask_accounts(load, is_changed, question, err);
+    return ask_accounts(load, may_be_user, question, err);
 }
 
 /* $4: whether balances are, and so the deltas of system accounts. */
+static bool ask_read(const struct store_load *load,
+                     bool (*wants)(const struct store_load *load, uint32_t i),
+                     struct store_question *question, struct err *err)
+{
+    if (!ask_accounts(load, wants, question, err)) return false;
+    add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
+    return true;
+}
+
 static bool ask_system(const struct store_load *load, struct store_question *question,
                        struct err *err)
 {
-    if (!ask_accounts(load, is_changed_system, question, err)) return false;
-    add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
-    return true;
+    return ask_read(load, may_be_system, question, err);
 }
 
 static bool ask_queried(const struct store_load *load, struct store_question *question,
                         struct err *err)
 {
-    if (!ask_accounts(load, is_queried, question, err)) return false;
-    add_bool(question, batch_asks(load->batch, COMMAND_GET_BALANCE));
-    return true;
+    return ask_read(load, is_queried, question, err);
 }
 
 /* What an answer holds, as rows: of many they come as arrays, see FOR_EACH_WANTED. */
@@ -191,6 +214,7 @@ static bool fill_account(const struct store_load *load, const struct columns *ro
     if (account->asset == NULL)
         return err_set(err, ERR_FATAL, "could not read account %.*s: asset %.*s has no world",
                        TEXT_ARGS(account->id), TEXT_ARGS(asset));
+    if (account->kind == ACCOUNT_SYSTEM) met_note(&load->store->met, account->id);
     if (!store_keep_text(load, columns_text(rows, row, COLUMN_USER_ID), &account->user_id) ||
         !store_keep_bytes(load, columns_bytes(rows, row, COLUMN_METADATA), &account->metadata))
         return store_too_large(err);
@@ -211,7 +235,6 @@ static bool fill_locked(const struct store_load *load, const struct columns *row
         return err_set(err, ERR_FATAL, "could not read account %.*s: its head is no hash",
                        TEXT_ARGS(account->id));
     memcpy(account->head.bytes, head.data, SHA256_SIZE);
-    met_note(&load->store->met, account->id);
     return true;
 }
 
@@ -327,6 +350,8 @@ static const struct store_part part_clock = {
 /* --- the round trip --- */
 
 enum { PART_LOCKED = 1, PART_SYSTEM, PART_QUERIED, ACCOUNTS_END, PARTS_COUNT = 15 };
+enum { ANSWER_MISSING = PARTS_COUNT, ANSWERS_COUNT };
+enum { FOUND_MISSING = ACCOUNTS_END, FOUND_COUNT };
 
 /* Locks before what has ended and before keys, and the time when it is no longer waited for. */
 static const struct store_part *const parts[PARTS_COUNT] = {&store_part_assets,
@@ -404,12 +429,38 @@ static bool read_answers(const struct store_load *load, struct db *db,
     return query_done(db, err);
 }
 
+/* Those that are not among the users' accounts that came, if there are any. */
+static bool ask_missing(const struct store_load *load, struct db *db, const struct columns *locked,
+                        PGresult **out, struct err *err)
+{
+    struct store_question question = {0};
+
+    for (uint32_t row = 0; row < locked->rows; row++)
+        load->uses[columns_int32(locked, row, COLUMN_AT)] |= USE_LOCKED;
+    if (!ask_read(load, is_missing, &question, err)) return false;
+    if (!question.asked) return true;
+    return send_question(&part_system, &question, db, err) && query_sync(db, err) &&
+           query_next(db, out, err) && query_done(db, err);
+}
+
+static bool read_all_accounts(const struct store_load *load, struct db *db,
+                              PGresult *answers[static ANSWERS_COUNT],
+                              struct columns found[static FOUND_COUNT], struct err *err)
+{
+    PGresult **missing = &answers[ANSWER_MISSING];
+
+    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+        if (answers[i] != NULL && !read_accounts(load, answers[i], &found[i], err)) return false;
+    if (!ask_missing(load, db, &found[PART_LOCKED], missing, err)) return false;
+    return *missing == NULL || read_accounts(load, *missing, &found[FOUND_MISSING], err);
+}
+
 /* Whether every account read is of an asset that was known when the batch began, or came with it.
  */
 static bool assets_suffice(const struct store_load *load,
-                           const struct columns found[static ACCOUNTS_END])
+                           const struct columns found[static FOUND_COUNT])
 {
-    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+    for (uint32_t i = PART_LOCKED; i < FOUND_COUNT; i++)
         for (uint32_t row = 0; row < found[i].rows; row++)
             if (ledger_asset(load->batch, columns_text(&found[i], row, COLUMN_ASSET)) == NULL)
                 return false;
@@ -417,13 +468,12 @@ static bool assets_suffice(const struct store_load *load,
 }
 
 static bool fill(const struct store_load *load, struct db *db,
-                 PGresult *answers[static PARTS_COUNT], struct err *err)
+                 PGresult *answers[static ANSWERS_COUNT], struct err *err)
 {
-    struct columns found[ACCOUNTS_END] = {0};
+    struct columns found[FOUND_COUNT] = {0};
     PGresult **assets = &answers[0];
 
-    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
-        if (answers[i] != NULL && !read_accounts(load, answers[i], &found[i], err)) return false;
+    if (!read_all_accounts(load, db, answers, found, err)) return false;
     if (*assets != NULL && !store_part_assets.fill(load, *assets, err)) return false;
     if (!assets_suffice(load, found)) {
         PQclear(*assets);
@@ -431,7 +481,7 @@ static bool fill(const struct store_load *load, struct db *db,
             !store_part_assets.fill(load, *assets, err))
             return false;
     }
-    for (uint32_t i = PART_LOCKED; i < ACCOUNTS_END; i++)
+    for (uint32_t i = PART_LOCKED; i < FOUND_COUNT; i++)
         if (!fill_accounts(load, &found[i], i == PART_LOCKED, err)) return false;
     for (uint32_t i = ACCOUNTS_END; i < PARTS_COUNT; i++)
         if (answers[i] != NULL && !parts[i]->fill(load, answers[i], err)) return false;
@@ -441,7 +491,7 @@ static bool fill(const struct store_load *load, struct db *db,
 bool store_load(struct store *store, struct db *db, struct batch *batch, struct err *err)
 {
     struct store_load load = {.store = store, .batch = batch};
-    PGresult *answers[PARTS_COUNT] = {NULL};
+    PGresult *answers[ANSWERS_COUNT] = {NULL};
     bool asked[PARTS_COUNT];
 
     batch->assets = store->assets;
@@ -453,6 +503,6 @@ bool store_load(struct store *store, struct db *db, struct batch *batch, struct 
     if (store->locked == NULL) return store_too_large(err);
     bool ok = uses_find(&load, err) && send_questions(&load, db, asked, err) &&
               read_answers(&load, db, asked, answers, err) && fill(&load, db, answers, err);
-    for (uint32_t i = 0; i < PARTS_COUNT; i++) PQclear(answers[i]); /* NULL is fine */
+    for (uint32_t i = 0; i < ANSWERS_COUNT; i++) PQclear(answers[i]); /* NULL is fine */
     return ok;
 }

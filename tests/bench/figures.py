@@ -66,6 +66,7 @@ SECTIONS = [
         Row("  echo, p95", "echo_p95", "us"),
         Row("  echo, p99", "echo_p99", "us"),
         Row("one caller, while a queue takes the events, p50", "listened_p50", "us"),
+        *callers_rows("a quarter of drain", "callers_quarter"),
         *callers_rows("half of drain with replies", "callers_replies"),
         *callers_rows("half of drain", "callers")]),
     Section("batch", "Many commands in a message: one reply, their events in one message or a few", [

@@ -86,17 +86,19 @@ scenario_rpc() {
     note_quantiles "$logs/rpc.out" listened ledger_
     "$tools/wait" "bench.ledger.events=$(value calls "$logs/rpc.out")" >"$logs/wait.out"
     scripts/servers rabbitmqctl bench --quiet delete_queue bench.ledger.events >"$logs/delete.out"
-    begin_rounds 3 80
+    begin_rounds 3 100
     while more; do
         "$tools/rpc" $((calls / 2)) >"$logs/rpc.out"
         note_quantiles "$logs/rpc.out" ledger ledger_
         note_quantiles "$logs/rpc.out" echo echo_
+        call_together callers_quarter $((half / 2))
         call_together callers_replies "$half_replies"
         call_together callers "$half"
     done
     stop_process echo
     stop_ledger
     start_process echo env LEDGER_PREFIX=echo "$tools/echo"
+    LEDGER_PREFIX=echo call_together broker_callers_quarter $((half / 2))
     LEDGER_PREFIX=echo call_together broker_callers_replies "$half_replies"
     LEDGER_PREFIX=echo call_together broker_callers "$half"
     stop_process echo
