@@ -30,6 +30,7 @@ struct peers {
     struct peers_limits limits;
     struct peer *first[PEER_STATES], *last[PEER_STATES];
     uint32_t counts[PEER_STATES], count;
+    uint32_t leaving; /* of those: shut, and not removed yet */
 };
 
 bool peers_open(struct peers **out, const struct peers_limits *limits, struct err *err)
@@ -90,6 +91,7 @@ void peer_remove(struct peers *peers, struct peer *peer)
     (void)pthread_mutex_lock(&peers->lock);
     take_out(peers, peer);
     peers->count--;
+    peers->leaving -= peer->shut;
     (void)pthread_mutex_unlock(&peers->lock);
     free(peer);
 }
@@ -111,6 +113,7 @@ static void shut(struct peers *peers, struct peer *peer, uint64_t now_ms)
     enum peer_state state = peer->state;
 
     (void)shutdown(peer->socket, SHUT_RDWR);
+    peers->leaving += !peer->shut;
     peer->shut = true;
     take_out(peers, peer);
     put_in(peers, peer, state, now_ms);
@@ -128,16 +131,28 @@ static uint32_t sweep_state(struct peers *peers, enum peer_state state, uint32_t
     return count;
 }
 
+/* Whom others need least. What waits for us is never shut. */
+static struct peer *dispensable(const struct peers *peers)
+{
+    static const enum peer_state order[] = {PEER_IDLE, PEER_SENDING, PEER_READING};
+
+    for (uint32_t i = 0; i < sizeof order / sizeof *order; i++) {
+        struct peer *oldest = peers->first[order[i]];
+        if (oldest != NULL && !oldest->shut) return oldest;
+    }
+    return NULL;
+}
+
 /* An eighth is kept free. */
 static uint32_t make_room(struct peers *peers, uint64_t now_ms)
 {
     uint32_t enough = peers->limits.connections_max - peers->limits.connections_max / 8;
     uint32_t count = 0;
 
-    while (peers->count > enough + count) {
-        struct peer *oldest = peers->first[PEER_IDLE];
-        if (oldest == NULL || oldest->shut) break;
-        shut(peers, oldest, now_ms);
+    while (peers->count - peers->leaving > enough) {
+        struct peer *peer = dispensable(peers);
+        if (peer == NULL) break;
+        shut(peers, peer, now_ms);
         count++;
     }
     return count;

@@ -3,7 +3,7 @@
  * (or one that is slow on purpose) holds a connection no longer than that, however it drips.
  *
  * Under pressure, when nearly all connections are taken, those that have been idle longest go
- * first, so that newcomers always get in.
+ * first, then those that have been sending or reading longest, so that newcomers always get in.
  */
 #ifndef GATEWAY_PEERS_H
 #define GATEWAY_PEERS_H
@@ -37,8 +37,8 @@ struct peer *peer_add(struct peers *peers, int socket);
 void peer_remove(struct peers *peers, struct peer *peer); /* before its socket is closed */
 void peer_set(struct peers *peers, struct peer *peer, enum peer_state state);
 
-/* Shuts the sockets of those that took too long, which ends them; call it a few times a second, with
- * clock_monotonic_ms(). How many. */
+/* Shuts the sockets of those that took too long, which ends them; call it a few times a second,
+ * with clock_monotonic_ms(). How many. */
 uint32_t peers_sweep(struct peers *peers, uint64_t now_ms);
 uint32_t peers_count(struct peers *peers);
 uint32_t peers_in(struct peers *peers, enum peer_state state);

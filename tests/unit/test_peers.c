@@ -91,6 +91,19 @@ static void those_idle_longest_make_room(void **state)
     peers_close(peers);
 }
 
+static void without_idle_ones_the_slowest_make_room(void **state)
+{
+    struct peer *all[ROOM];
+
+    (void)state;
+    begin(60000, ROOM);
+    for (uint32_t i = 0; i < ROOM; i++) all[i] = add(i < ROOM / 2 ? PEER_WAITING : PEER_SENDING);
+    assert_int_equal(sweep(), ROOM / 8);
+    assert_int_equal(sweep(), 0); /* those are leaving */
+    for (uint32_t i = 0; i < ROOM; i++) peer_remove(peers, all[i]);
+    peers_close(peers);
+}
+
 /* The clock goes on while it is at it, and others come. */
 static void a_sweep_ends_whatever_the_clock_does(void **state)
 {
@@ -116,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_state_has_its_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(those_idle_longest_make_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_idle_ones_the_slowest_make_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_sweep_ends_whatever_the_clock_does, set_up, tear_down)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
