@@ -230,6 +230,7 @@ void link_say_goodbye(struct link *link, uint32_t wait_ms)
     struct err ignored;
     bool got = false;
 
+    link->wake = -1; /* nobody would hear it */
     link_put_method_on(link, 0, AMQP_CONNECTION_CLOSE_METHOD, &close);
     while (link->usable && clock_monotonic_ms() < until_ms) {
         if (!link_read(link, wait_ms, &frame, &got, &ignored)) return;
@@ -237,7 +238,7 @@ void link_say_goodbye(struct link *link, uint32_t wait_ms)
     }
 }
 
-bool link_await(struct link *link, amqp_frame_t *frame, struct err *err)
+static bool await(struct link *link, amqp_frame_t *frame, struct err *err)
 {
     uint64_t start_ms = 0;
 
@@ -252,4 +253,15 @@ bool link_await(struct link *link, amqp_frame_t *frame, struct err *err)
             return link_break(link, err, "could not read from RabbitMQ: no answer within %u ms",
                               link->timeout_ms);
     }
+}
+
+/* Whoever wakes us must wait: he would wake us again and again. */
+bool link_await(struct link *link, amqp_frame_t *frame, struct err *err)
+{
+    int wake = link->wake;
+
+    link->wake = -1;
+    bool ok = await(link, frame, err);
+    link->wake = wake;
+    return ok;
 }
