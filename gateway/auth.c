@@ -25,7 +25,8 @@ struct auth {
     struct auth_keys *keys;
     pthread_rwlock_t lock; /* of the next two */
     struct jwt_keys *jwks;
-    struct stat seen;
+    struct stat seen;         /* of the file that was read last */
+    struct err problem;       /* with the one that is there now, as it was told */
     _Atomic uint64_t look_ms; /* when to look at the file again */
     struct metric *results[AUTH_RESULTS], *forbidden;
 };
@@ -77,13 +78,16 @@ static void look_at_jwks(struct auth *auth)
     if (now_ms < due_ms ||
         !atomic_compare_exchange_strong(&auth->look_ms, &due_ms, now_ms + LOOK_MS))
         return;
-    /* Only here is `seen` changed, and only by one at a time for LOOK_MS. */
+    /* Only here are these two changed, and only by one at a time for LOOK_MS. */
     if (stat(auth->options.jwks_path, &found) != 0 || !is_other(&found, &auth->seen)) return;
-    auth->seen = found;
     if (!read_jwks(auth->options.jwks_path, &fresh, &err)) {
-        log_error("the keys for tokens stay as they were: %s", err.text);
+        if (strcmp(err.text, auth->problem.text) != 0)
+            log_error("the keys for tokens stay as they were: %s", err.text);
+        auth->problem = err;
         return;
     }
+    auth->seen = found;
+    auth->problem = (struct err){0};
     (void)pthread_rwlock_wrlock(&auth->lock);
     old = auth->jwks;
     auth->jwks = fresh;
