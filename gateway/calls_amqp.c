@@ -56,6 +56,7 @@ struct line {
 struct calls {
     struct calls_options options;
     struct line lines[CALLS_CONNECTIONS_MAX];
+    pthread_mutex_t health; /* one line's news at a time: the last one is what is so */
     atomic_uint lines_open;
     atomic_uint_fast64_t numbers;
 };
@@ -121,7 +122,8 @@ static struct call *inbox_take(struct line *line)
     return first;
 }
 
-/* After a failure the rest is noted all the same, so that it ends with the connection. */
+/* After a failure the rest is noted all the same, so that it ends with the connection. A broker
+ * that reads slowly holds up what is sent, not the deadlines of what was. */
 static bool send_inbox(struct line *line, struct err *err)
 {
     struct call *call = inbox_take(line);
@@ -139,6 +141,7 @@ static bool send_inbox(struct line *line, struct err *err)
                 ok = false;
             }
         }
+        if (ok) expire(line);
         call = next;
     }
     return ok;
@@ -198,9 +201,11 @@ static void set_open(struct line *line, bool open)
     line->open = open;
     (void)pthread_mutex_unlock(&line->lock);
     if (!changed) return;
+    (void)pthread_mutex_lock(&line->calls->health);
     if (open) atomic_fetch_add(&line->calls->lines_open, 1);
     if (!open) atomic_fetch_sub(&line->calls->lines_open, 1);
     health_set(HEALTH_RABBITMQ, calls_connected(line->calls) ? HEALTH_UP : HEALTH_DOWN);
+    (void)pthread_mutex_unlock(&line->calls->health);
 }
 
 static bool is_stopping(struct line *line)
@@ -292,6 +297,7 @@ bool calls_open(struct calls **out, const struct calls_options *options, struct 
     assert(options->connections > 0);
     assert(options->connections <= CALLS_CONNECTIONS_MAX);
     calls->options = *options;
+    (void)pthread_mutex_init(&calls->health, NULL);
     /* Replies to what an earlier process or connection asked must not meet a call of this one. */
     uint32_t random;
     random_bytes(&random, sizeof random);
@@ -343,6 +349,7 @@ void calls_close(struct calls *calls)
         if (line->arena.base != NULL) arena_close(&line->arena);
         (void)pthread_mutex_destroy(&line->lock);
     }
+    (void)pthread_mutex_destroy(&calls->health);
     free(calls);
 }
 

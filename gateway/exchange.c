@@ -617,6 +617,8 @@ enum turn exchange_turn(struct exchange *exchange, struct workspace *workspace, 
 {
     enum turn turn = take_turn(exchange, workspace, out);
 
-    if (turn == TURN_ANSWER) say_limit(exchange, out);
+    if (turn != TURN_ANSWER) return turn;
+    cached_tell(&exchange->cached, (struct bytes){0}); /* those who wait need not for our client */
+    say_limit(exchange, out);
     return turn;
 }

@@ -113,7 +113,9 @@ struct limit_verdict limit_take(struct limit *limit, struct text caller, uint64_
     if (verdict.allowed) full_ns += token_ns;
     bucket->full_ns = full_ns;
     (void)pthread_mutex_unlock(&limit->lock);
-    verdict.remaining = (uint32_t)((now_ns + most_ns - full_ns) / token_ns);
+    /* Another one who came later may have been here before us: then it is full beyond our time. */
+    uint64_t left_ns = full_ns < now_ns + most_ns ? now_ns + most_ns - full_ns : 0;
+    verdict.remaining = (uint32_t)(left_ns / token_ns);
     verdict.reset_s = seconds_up(full_ns - now_ns);
     if (!verdict.allowed) verdict.retry_after_s = seconds_up(full_ns + token_ns - now_ns - most_ns);
     return verdict;

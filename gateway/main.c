@@ -268,7 +268,7 @@ static bool run(struct err *err)
         leave(server);
     }
     if (gateway.calls != NULL) calls_stop(gateway.calls); /* what still waits is answered now */
-    while (server != NULL && server_quiesce(server) > 0) clock_sleep_ms(10);
+    for (; server != NULL && server_quiesce(server) > 0; clock_sleep_ms(10)) server_sweep(server);
     server_close(server);
     certificate_close();
     calls_close(gateway.calls);

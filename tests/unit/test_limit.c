@@ -39,6 +39,10 @@ static void a_burst_then_the_rate(void **state)
     assert_false(verdict.allowed);
     assert_int_equal(verdict.remaining, 0);
     assert_int_equal(verdict.retry_after_s, 1);
+    verdict =
+        limit_take(limit, text_of("ann"), NOON - 1); /* looked at the clock before the others */
+    assert_false(verdict.allowed);
+    assert_int_equal(verdict.remaining, 0);
     assert_true(limit_take(limit, text_of("bob"), NOON).allowed); /* each for himself */
     assert_false(limit_take(limit, text_of("ann"), NOON + US / 10 - 1).allowed);
     assert_true(limit_take(limit, text_of("ann"), NOON + US / 10).allowed);
