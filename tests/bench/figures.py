@@ -58,7 +58,7 @@ SECTIONS = [
         Row("drain", "events_replies", "/s", "pass"),
         Row("  broker pass-through of the same", "pass", "/s")]),
     Section("load", "Open load: from when a command was due to its event; beside it the pass-through's", load_rows()),
-    Section("rpc", "RPC: one caller, and 64 at half of drain", [
+    Section("rpc", "RPC: one caller, and 64", [
         Row("one caller, p50", "ledger_p50", "us", "echo_p50"),
         Row("  p95", "ledger_p95", "us", "echo_p95"),
         Row("  p99", "ledger_p99", "us", "echo_p99"),
