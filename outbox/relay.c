@@ -50,11 +50,14 @@ struct relay {
 
     /* A caller may name a reply queue that makes the broker close the connection. After a failure
      * with messages in flight, replies up to the last row sent go out alone; one that fails alone
-     * LONE_FAILURES_MAX times is dropped: its result can be asked for again. */
+     * LONE_FAILURES_MAX times is dropped: its result can be asked for again. Those that were are
+     * remembered, as a page that has several is begun anew for each: so many as it can have. */
     int64_t sent_id, careful_until_id;
     int64_t lone_id; /* the reply that is in flight alone; 0: none */
     int64_t failed_id;
     uint32_t lone_failures;
+    int64_t dropped[RELAY_PAGE_ROWS]; /* a ring */
+    uint64_t dropped_count;
 };
 
 static void cursor_copy(struct cursor *to, const struct cursor *from)
@@ -98,6 +101,8 @@ static void note_failure(struct relay *relay)
     if (relay->in_flight > 0 && relay->lone_id != 0) {
         relay->lone_failures = relay->lone_id == relay->failed_id ? relay->lone_failures + 1 : 1;
         relay->failed_id = relay->lone_id;
+        if (relay->lone_failures == LONE_FAILURES_MAX)
+            relay->dropped[relay->dropped_count++ % RELAY_PAGE_ROWS] = relay->failed_id;
     }
     relay->lone_id = 0;
 }
@@ -274,6 +279,13 @@ static void sent_one(struct relay *relay, const struct outbox_row *row, uint64_t
         relay->in_flight++;
 }
 
+static bool is_dropped(const struct relay *relay, int64_t id)
+{
+    for (uint32_t i = 0; i < RELAY_PAGE_ROWS && i < relay->dropped_count; i++)
+        if (relay->dropped[i] == id) return true;
+    return false;
+}
+
 enum send { SEND_NOW, SEND_LATER, SEND_NEVER };
 
 static enum send when_to_send(struct relay *relay, const struct outbox_row *row)
@@ -282,7 +294,7 @@ static enum send when_to_send(struct relay *relay, const struct outbox_row *row)
     if (relay->lone_id != 0 && relay->in_flight > 0) return SEND_LATER;
     relay->lone_id = 0;
     if (row->kind != OUTBOX_REPLY || row->id > relay->careful_until_id) return SEND_NOW;
-    if (row->id == relay->failed_id && relay->lone_failures >= LONE_FAILURES_MAX) return SEND_NEVER;
+    if (is_dropped(relay, row->id)) return SEND_NEVER;
     if (relay->in_flight > 0) return SEND_LATER;
     relay->lone_id = row->id;
     return SEND_NOW;

@@ -43,8 +43,8 @@ static struct {
     uint32_t calls, fail_at, fail_for, saves;
     bool fail_late, fault_met, link_lost;
     int32_t nack_row, return_row; /* once; NEVER */
-    int32_t reply_row;            /* all others are events */
-    int32_t poison_row;           /* the broker closes the connection when it comes */
+    int32_t reply_row;            /* all others are events, but for */
+    bool poison[ROWS];            /* replies with which the broker closes the connection */
     uint32_t poison_alone;        /* how often it was sent with nothing else in flight */
 } world;
 
@@ -61,6 +61,11 @@ static bool fails(bool *late, struct err *err)
 }
 
 /* --- the database ------------------------------------------------------------------------ */
+
+static bool is_reply(uint32_t row)
+{
+    return (int32_t)row == world.reply_row || world.poison[row];
+}
 
 static uint32_t tick_of(const char *snapshot)
 {
@@ -101,10 +106,9 @@ static bool io_read(void *context, struct outbox_row *rows, uint32_t max, uint32
     if (max > PAGE) max = PAGE;
     for (uint32_t i = (uint32_t)world.position; i < ROWS && *count < max; i++) {
         if (world.tick[i] <= world.from || world.tick[i] > world.to) continue;
-        rows[(*count)++] =
-            (struct outbox_row){.id = i + 1,
-                                .kind = (int32_t)i == world.reply_row ? OUTBOX_REPLY : OUTBOX_EVENT,
-                                .destination = text_of(names[world.account[i]])};
+        rows[(*count)++] = (struct outbox_row){.id = i + 1,
+                                               .kind = is_reply(i) ? OUTBOX_REPLY : OUTBOX_EVENT,
+                                               .destination = text_of(names[world.account[i]])};
         world.position = i + 1;
     }
     *end = *count < max;
@@ -178,7 +182,7 @@ static bool io_publish(void *context, const struct outbox_row *row, uint64_t *se
     if (failed && !late) return false;
     check_order(index);
     world.times[index]++;
-    world.poison_alone += (int32_t)index == world.poison_row && world.outstanding == 0;
+    world.poison_alone += world.poison[index] && world.outstanding == 0;
     *sequence = ++world.sequence;
     assert_true(world.sequence < PUBLISHED_MAX);
     world.row_of[world.sequence] = index;
@@ -213,7 +217,7 @@ static bool io_poll(void *context, uint32_t wait_ms, struct confirm *out, uint32
     *count = 0;
     if (fails(&late, err)) return false;
     for (uint64_t s = world.sequence; s > 0; s--)
-        if (world.pending[s] && (int32_t)world.row_of[s] == world.poison_row)
+        if (world.pending[s] && world.poison[world.row_of[s]])
             return err_set(err, ERR_RETRY, "closed by the broker");
     for (uint64_t s = world.sequence; s > 0 && *count < max && world.outstanding > 0; s--) {
         if (!world.pending[s] || rand() % 3 != 0) continue;
@@ -238,7 +242,7 @@ static void begin(uint32_t seed)
     uint32_t tick[ACCOUNTS] = {0};
 
     memset(&world, 0, sizeof world);
-    world.nack_row = world.return_row = world.reply_row = world.poison_row = NEVER;
+    world.nack_row = world.return_row = world.reply_row = NEVER;
     (void)snprintf(world.saved.snapshot, SNAPSHOT_TEXT_SIZE, "0");
     srand(seed);
     for (uint32_t i = 0; i < ROWS; i++) { /* an account moves on while another one hangs back */
@@ -345,10 +349,24 @@ static void a_reply_that_closes_the_connection_is_dropped(void **state)
     (void)state;
     for (int32_t row = 0; row < ROWS; row++) {
         begin((uint32_t)row + 1);
-        world.reply_row = world.poison_row = row;
+        world.poison[row] = true;
         world.confirmed[row] = true; /* the cursor may pass it in the end */
         assert_in_range(run(), 3, 4);
         assert_true(world.poison_alone >= 3);
+    }
+}
+
+/* Each of them in its turn, however near they are to each other, and to others. */
+static void several_such_replies_stop_nobody(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 1; seed <= 200; seed++) {
+        begin(seed);
+        for (uint32_t n = 2 + seed % 5; n > 0; n--) {
+            uint32_t row = seed % 2 == 0 ? (uint32_t)rand() % ROWS : ROWS / 2 + n;
+            world.poison[row] = world.confirmed[row] = true;
+        }
+        assert_in_range(run(), 3, 4 * 6);
     }
 }
 
@@ -434,6 +452,7 @@ int main(void)
         cmocka_unit_test(every_row_is_refused_in_turn),
         cmocka_unit_test(a_refused_reply_holds_nothing_up),
         cmocka_unit_test(a_reply_that_closes_the_connection_is_dropped),
+        cmocka_unit_test(several_such_replies_stop_nobody),
         cmocka_unit_test(a_sink_of_events_passes_over_the_rest),
         cmocka_unit_test(what_passed_no_rows_is_not_saved),
         cmocka_unit_test(a_read_that_was_begun_is_finished_first),
