@@ -2,16 +2,18 @@
  * db_link_pg.c - libpq's waits, each made to end at a deadline. Nothing here interprets an answer.
  *
  * A signal does not end a wait: that would leave the link in the middle of an answer. The deadline
- * bounds it, and the loop looks at stop_requested soon enough.
+ * bounds it, and the loop looks at stop_requested soon enough. Who waits for a long one is alive.
  */
 #include "base/clock.h"
 #include "base/db_internal_pg.h"
+#include "base/health.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
+
+enum { SLICE_MS = 5000 };
 
 /* What became ready of `wanted`; a broken link counts as readable, so that reading tells why. */
 static bool wait_for(const PGconn *conn, short wanted, uint64_t deadline_ms, short *ready,
@@ -26,8 +28,9 @@ static bool wait_for(const PGconn *conn, short wanted, uint64_t deadline_ms, sho
         if (now_ms >= deadline_ms)
             return err_set(err, ERR_RETRY, "could not reach PostgreSQL: no answer in time");
         uint64_t left_ms = deadline_ms - now_ms;
-        int count = poll(&socket, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
+        int count = poll(&socket, 1, left_ms > SLICE_MS ? SLICE_MS : (int)left_ms);
         if (count > 0) break;
+        if (count == 0) health_beat();
         if (count < 0 && errno != EINTR)
             return err_set(err, ERR_RETRY, "could not poll PostgreSQL: %s", strerror(errno));
     }

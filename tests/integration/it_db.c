@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/db_pg.h"
+#include "base/health.h"
 #include "base/query_pg.h"
 #include "tests/test.h"
 
@@ -561,6 +562,24 @@ static void test_statement_timeout(void **state)
     assert_works(db); /* the server gave up first, so the link is at rest */
 }
 
+/* Longer than what makes a process count as stuck. */
+static void test_who_waits_is_alive(void **state)
+{
+    static const struct statement nap = {"nap", "SELECT pg_sleep(32)"};
+    char text[256];
+    struct err err;
+
+    (void)state;
+    db_close(db);
+    db = open_timed(60000, 0);
+    health_beat();
+    queue(db, &nap);
+    sync_now(db);
+    skip_answer(db);
+    assert_true(query_done(db, &err));
+    assert_int_equal(health_live(text, sizeof text), 200);
+}
+
 static void test_lock_timeout(void **state)
 {
     static const struct statement lock = {"it_lock", "SELECT pg_advisory_lock(42)"};
@@ -900,6 +919,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_error_at_the_sync_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_statement_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_waits_is_alive, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lock_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadlock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_terminated, setup, teardown),
