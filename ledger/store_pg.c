@@ -32,6 +32,7 @@ static const struct statement roll_up = {
 bool store_tune(struct store *store, struct db *db, struct err *err)
 {
     met_forget(&store->met); /* it may be another database, or one restored */
+    store->assets_count = 0;
     store->policy.known = false;
     store->policy_at_us = 0;
     return db_run(
