@@ -1,6 +1,6 @@
 /*
- * met.h - system accounts met before, in a bounded size: a kind never changes. Of two whose ids have
- * the same hash the later one is known.
+ * met.h - system accounts met before, in a bounded size: a kind never changes. Of two whose ids
+ * have the same hash the later one is known.
  */
 #ifndef LEDGER_MET_H
 #define LEDGER_MET_H

@@ -34,12 +34,12 @@ rows_kept() { sql "$ledger_database" -c 'SELECT count(*) FROM ledger.journal'; }
 
 # The median of the drains, of those with replies if it is told so; or one for this purpose.
 drain_rate() { # [--reply]
-    local known from=(drain events)
-    (($# == 0)) || from=(replies events_replies)
-    known=$(median_of "${from[@]}")
+    local known of=(drain events)
+    (($# == 0)) || of=(replies events_replies)
+    known=$(median_of "${of[@]}")
     if [[ -z $known ]]; then
-        drain "${from[1]}" "$small" "$@"
-        known=$(median_of "$scenario" "${from[1]}")
+        drain "${of[1]}" "$small" "$@"
+        known=$(median_of "$scenario" "${of[1]}")
     fi
     echo "$known"
 }
@@ -98,9 +98,9 @@ scenario_rpc() {
     stop_process echo
     stop_ledger
     start_process echo env LEDGER_PREFIX=echo "$tools/echo"
-    LEDGER_PREFIX=echo call_together broker_callers_quarter $((half / 2))
-    LEDGER_PREFIX=echo call_together broker_callers_replies "$half_replies"
-    LEDGER_PREFIX=echo call_together broker_callers "$half"
+    LEDGER_PREFIX="echo" call_together broker_callers_quarter $((half / 2))
+    LEDGER_PREFIX="echo" call_together broker_callers_replies "$half_replies"
+    LEDGER_PREFIX="echo" call_together broker_callers "$half"
     stop_process echo
     "$tools/load" topology
 }
