@@ -1,8 +1,9 @@
 /*
  * health.h - what this process knows of itself, for probes and people.
  *
- * Live: the loop has turned lately; never depends on a server. Ready: every required component is
- * up; an optional one that is down (Redis) makes it degraded, which is still ready.
+ * Live: the loop has turned lately, or waits for PostgreSQL within a deadline; never depends on a
+ * server. Ready: every required component is up; an optional one that is down (Redis) makes it
+ * degraded, which is still ready.
  */
 #ifndef BASE_HEALTH_H
 #define BASE_HEALTH_H
@@ -24,7 +25,7 @@ enum health_status { HEALTH_UNUSED, HEALTH_UP, HEALTH_DOWN };
 void health_require(enum health_component component);  /* before use; starts as down */
 void health_optional(enum health_component component); /* the same, but only degrades */
 void health_set(enum health_component component, enum health_status status);
-void health_beat(void);                              /* the loop turned */
+void health_beat(void);                              /* the loop turned, or waits */
 void health_detail(const char *name, int64_t value); /* up to 8 numbers shown by /health */
 
 /* JSON into out; returns the HTTP status: 200 or 503. `live` and `ready` as the probes ask;
