@@ -21,7 +21,8 @@ supervise() { # what Kubernetes does, without its pauses
     done
 }
 
-# publish ACCOUNT NAME COUNT DUE: so many deposits of 1, with the keys NAME-0, NAME-1, ...
+# publish ACCOUNT NAME COUNT DUE: so many deposits of 1, with the keys NAME-0, NAME-1, ... All go to one queue, so the
+# last one's confirm is that of all; without it RabbitMQ forgets what comes right before a channel's end.
 publish() {
     /usr/bin/python3 - "$LEDGER_PREFIX" "$@" <<'PYTHON'
 import json, os, sys
@@ -30,6 +31,8 @@ prefix, account, name, count, due = sys.argv[1:]
 with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) as connection:
     channel = connection.channel()
     for i in range(int(count)):
+        if i == int(count) - 1:
+            channel.confirm_delivery()
         channel.basic_publish(f"{prefix}.commands", account, json.dumps({"account": account, "amount": 1, "not_before": due}),
             pika.BasicProperties(content_type="application/json", type="deposit", message_id=f"{name}-{i}", delivery_mode=2))
 PYTHON
