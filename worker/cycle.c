@@ -26,6 +26,7 @@ enum {
     TIMESTAMP_DAYS_MAX = 30, /* an older one is a mistake of its sender */
     S_PER_DAY = 86400,
     US_PER_S = 1000000,
+    IDS_AGE_MAX_S = 2,      /* who looks for what is new looks two minutes back */
     SUSPECT_DELIVERIES = 2, /* x-delivery-count: what was in flight beside the culprit has it too */
     REPEATS_REACH = 10000,  /* commands behind a repeat among which another one is to be expected */
 };
@@ -44,6 +45,7 @@ struct cycle {
     int64_t taken_us;        /* when all were taken, by the clock on the wall ... */
     uint64_t taken_since_us; /* ... and by the one that nobody sets */
     uint32_t prepared;       /* up to here they are decoded: the deliveries of one part */
+    uint64_t prepared_us;    /* when, by the clock that nobody sets */
     bool suspected;          /* that part is one suspect */
     bool long_way;           /* its replies go through the outbox: it could not send them itself */
     uint32_t repeats_reach;  /* of so many commands to come keys are looked up */
@@ -90,11 +92,20 @@ bool cycle_holds(const struct cycle *cycle)
     return cycle->settled < cycle->count;
 }
 
-void cycle_drop(struct cycle *cycle)
+/* The deliveries are forgotten. */
+static void forget(struct cycle *cycle)
 {
     cycle->count = 0;
     cycle->settled = 0;
     cycle->prepared = 0;
+}
+
+void cycle_drop(struct cycle *cycle)
+{
+    if (cycle == NULL) return;
+    if (cycle->suspected && cycle->prepared > cycle->settled)
+        cycle->io->give_back(cycle->io->context, &cycle->suspect);
+    forget(cycle);
 }
 
 /* Deliveries of the part that is prepared. */
@@ -112,7 +123,7 @@ static struct batch batch_of(struct cycle *cycle, uint32_t from, uint32_t count)
 
 static bool take(struct cycle *cycle, uint32_t wait_ms, struct err *err)
 {
-    cycle_drop(cycle);
+    forget(cycle);
     arena_reset(&cycle->intake);
     if (!cycle->io->fetch(cycle->io->context, wait_ms, cycle->deliveries, cycle->batch_max,
                           &cycle->intake, &cycle->count, err)) {
@@ -293,6 +304,7 @@ static bool prepare(struct cycle *cycle, struct err *err)
     struct properties properties;
 
     arena_reset(&cycle->scratch);
+    cycle->prepared_us = clock_monotonic_us();
     cycle->works_at[cycle->settled] = 0;
     cycle->suspected = is_suspect(cycle, cycle->settled, &properties);
     if (!cycle->suspected)
@@ -304,6 +316,28 @@ static bool prepare(struct cycle *cycle, struct err *err)
 }
 
 /* --- one transaction --------------------------------------------------------------------- */
+
+/* What has waited in hand gets ids of now: an id tells when its transaction was, and the notary
+ * looks for new ones by that. What was committed meanwhile has its own, and is found with it. */
+static void renew_ids(const struct cycle *cycle, struct batch *batch)
+{
+    uint8_t random[UUID_RANDOM_SIZE];
+
+    if (clock_monotonic_us() - cycle->prepared_us < (uint64_t)IDS_AGE_MAX_S * US_PER_S) return;
+    for (uint32_t i = 0; i < batch->works_count; i++) {
+        if (batch->works[i].origin != ORIGIN_NONE) continue;
+        random_bytes(random, sizeof random);
+        batch->works[i].id = uuid_v7((uint64_t)clock_wall_us() / 1000, random);
+    }
+}
+
+/* As if it had not been tried yet. */
+static void begin_anew(struct cycle *cycle, struct batch *batch)
+{
+    cycle->scratch.used = cycle->decoded;
+    ledger_forget(batch);
+    renew_ids(cycle, batch);
+}
 
 static bool owes_nothing(const struct batch *batch)
 {
@@ -441,8 +475,7 @@ static bool run(struct cycle *cycle, uint32_t from, uint32_t count, struct err *
     uint32_t direct;
 
     assert(count > 0);
-    cycle->scratch.used = cycle->decoded;
-    ledger_forget(&batch);
+    begin_anew(cycle, &batch);
     batch.keys_are_new = are_new(cycle, from, count);
     if (commit(cycle, &batch, &direct, err)) {
         note_repeats(cycle, &batch);
@@ -496,7 +529,7 @@ bool cycle_turn(struct cycle *cycle, uint32_t wait_ms, uint32_t *taken, struct e
     while (cycle_holds(cycle))
         if (!run_part(cycle, err)) return false;
     *taken = cycle->count;
-    cycle_drop(cycle);
+    forget(cycle);
     return true;
 }
 
@@ -511,8 +544,7 @@ static bool leave(struct cycle *cycle, struct batch *batch, struct decided *out,
     out->why = *err;
     if (!is_scheduled(work)) return true;
     work->isolated = false; /* so that its legs are looked at too */
-    cycle->scratch.used = cycle->decoded;
-    ledger_forget(batch);
+    begin_anew(cycle, batch);
     if (!resolve(cycle, batch, err)) return false;
     queue_behind(cycle, batch, work);
     return true;
@@ -524,8 +556,7 @@ static bool decide(struct cycle *cycle, uint32_t from, uint32_t count, struct de
     struct batch batch = batch_of(cycle, from, count);
     uint32_t half = count / 2, direct;
 
-    cycle->scratch.used = cycle->decoded;
-    ledger_forget(&batch);
+    begin_anew(cycle, &batch);
     if (commit(cycle, &batch, &direct, err)) {
         assert(direct == 0);
         cycle->io->report(cycle->io->context, &batch);
@@ -553,16 +584,17 @@ static bool decide_some(struct cycle *cycle, const struct incoming *incoming, ui
 {
     bool ok = true;
 
-    cycle_drop(cycle);
+    forget(cycle);
     cycle->long_way = true; /* it comes from no queue: nothing would bring it again */
     arena_reset(&cycle->scratch);
+    cycle->prepared_us = clock_monotonic_us();
     cycle->works_at[0] = 0;
     while (cycle->prepared < count &&
            prepare_message(cycle, cycle->prepared, &incoming[cycle->prepared], unread))
         cycle->prepared++;
     cycle->decoded = cycle->scratch.used;
     if (cycle->prepared > 0) ok = decide(cycle, 0, cycle->prepared, out, err);
-    cycle_drop(cycle);
+    forget(cycle);
     return ok;
 }
 
@@ -574,11 +606,10 @@ static bool decide_suspect(struct cycle *cycle, const struct incoming *incoming,
     struct uuid digest = scheduled_digest(&incoming->scheduled);
     uint32_t times = 0;
 
-    if (!io->suspect(io->context, &digest, &times, err) ||
-        !decide_some(cycle, incoming, 1, times > cycle->crash_limit, out, err))
-        return false;
-    io->acquit(io->context, &digest);
-    return true;
+    if (!io->suspect(io->context, &digest, &times, err)) return false;
+    bool ok = decide_some(cycle, incoming, 1, times > cycle->crash_limit, out, err);
+    (ok ? io->acquit : io->give_back)(io->context, &digest);
+    return ok;
 }
 
 bool cycle_decide(struct cycle *cycle, const struct incoming *incoming, uint32_t count, bool alone,

@@ -42,8 +42,9 @@ struct cycle_io {
     /* consumer_reject; consumer_ack with multiple */
     bool (*reject)(void *context, uint64_t tag, struct err *err);
     bool (*ack)(void *context, uint64_t tag, struct err *err);
-    /* suspect_begin; suspect_settle, which cannot fail */
+    /* suspect_begin; suspect_give_back and suspect_settle, which cannot fail */
     bool (*suspect)(void *context, const struct uuid *digest, uint32_t *times, struct err *err);
+    void (*give_back)(void *context, const struct uuid *digest);
     void (*acquit)(void *context, const struct uuid *digest);
     /* Logs and counts what was settled: cannot fail. */
     void (*report)(void *context, const struct batch *batch);
@@ -89,7 +90,8 @@ MUST_CHECK bool cycle_take(struct cycle *cycle, struct err *err);
 /* For how long the oldest delivery in hand has waited, since its timestamp if that is to be
  * believed (not of the future, at most 30 days old), else since it was taken; 0: none. */
 uint64_t cycle_oldest_us(const struct cycle *cycle);
-/* Their connection is gone, so the broker has them again. */
+/* The broker has them again, or will have as soon as their connection is closed. A suspect among
+ * them that was begun is given back: this process did not die over it. NULL is fine. */
 void cycle_drop(struct cycle *cycle);
 
 #endif

@@ -9,6 +9,10 @@ static const struct statement BEGIN = {
     " ON CONFLICT (digest) DO UPDATE SET process = excluded.process, seen_at = now(),"
     "   times = known.times + CASE WHEN known.process = excluded.process THEN 0 ELSE 1 END"
     " RETURNING times"};
+static const struct statement GIVE_BACK = {
+    "suspect_give_back",
+    "UPDATE suspect SET times = times - 1, process = CASE WHEN process = $2::uuid"
+    "   THEN '00000000-0000-0000-0000-000000000000' ELSE process END WHERE digest = $1::uuid"};
 static const struct statement SETTLE = {"suspect_settle",
                                         "DELETE FROM suspect WHERE digest = $1::uuid"};
 static const struct statement CLEAN = {
@@ -35,6 +39,15 @@ static bool run(struct db *db, const struct statement *statement, const struct p
     if (!query_one(db, statement, params, count, &result, err)) return false;
     PQclear(result);
     return true;
+}
+
+bool suspect_give_back(struct db *db, const struct uuid *process, const struct uuid *digest,
+                       struct err *err)
+{
+    struct param params[] = {{digest->bytes, sizeof digest->bytes},
+                             {process->bytes, sizeof process->bytes}};
+
+    return run(db, &GIVE_BACK, params, 2, err);
 }
 
 bool suspect_settle(struct db *db, const struct uuid *digest, struct err *err)

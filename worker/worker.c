@@ -161,6 +161,18 @@ static bool io_suspect(void *context, const struct uuid *digest, uint32_t *times
     return true;
 }
 
+/* A note that stays counts this process among those that may have died. */
+static void io_give_back(void *context, const struct uuid *digest)
+{
+    struct worker *worker = context;
+    struct err ignored = {0};
+
+    if (worker->db == NULL) return;
+    query_abandon(worker->db);
+    if (db_usable(worker->db) && !suspect_give_back(worker->db, &worker->process, digest, &ignored))
+        query_abandon(worker->db);
+}
+
 /* A note that stays although its message is settled does no harm. */
 static void io_acquit(void *context, const struct uuid *digest)
 {
@@ -225,6 +237,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
                                    .reject = io_reject,
                                    .ack = io_ack,
                                    .suspect = io_suspect,
+                                   .give_back = io_give_back,
                                    .acquit = io_acquit,
                                    .report = io_report};
     health_require(HEALTH_POSTGRES);
@@ -236,6 +249,7 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
 void worker_close(struct worker *worker)
 {
     if (worker == NULL) return;
+    cycle_drop(worker->cycle);
     consumer_close(worker->consumer);
     db_close(worker->db);
     cycle_close(worker->cycle);
@@ -431,10 +445,10 @@ static bool balance_shards(struct worker *worker, struct err *err)
  */
 static void disconnect_consumer(struct worker *worker)
 {
+    cycle_drop(worker->cycle);
     consumer_close(worker->consumer);
     worker->consumer = NULL;
     worker->consumer_broken = false;
-    cycle_drop(worker->cycle);
     for (uint32_t i = 0; i < worker->names.shards; i++)
         if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEFT;
     health_set(HEALTH_RABBITMQ, HEALTH_DOWN);

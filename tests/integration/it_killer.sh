@@ -55,4 +55,28 @@ with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) 
 PYTHON
 
 for name in first second; do process_end $name; done
+
+echo "one that seven workers cannot decide, and give back alive, killed nobody"
+export LEDGER_ANSWER_TIMEOUT_MS=1000
+psql -X -q "$LEDGER_DATABASE_URL" -c "SET application_name = stranger" -c "BEGIN" -c "SELECT FROM ledger.account WHERE id = 'a3' FOR UPDATE" \
+    -c "SELECT pg_sleep(60)" >/dev/null 2>&1 & stranger=$!
+until_true 20 "a stranger holds an account" eval '[[ $(sql "SELECT count(*) FROM pg_stat_activity WHERE application_name = '\''stranger'\'' AND query LIKE '\''%sleep%'\''") == 1 ]]'
+ctl deposit a3 1 --key waits --timeout 60000 >"$logs/reply" & caller=$!
+most=0
+for round in 1 2 3 4 5 6 7; do
+    process "alive-$round" ledger-worker
+    until_true 20 "worker $round met the lock" has_logged "alive-$round" 'lock timeout'
+    most=$((most + $(sql "SELECT count(*) FROM suspect WHERE times = 1")))
+    process_kill "alive-$round" TERM
+    wait "${pids[alive-$round]}" || true # it gave up what it had in hand
+    [[ $(sql "SELECT coalesce(max(times), 0) FROM suspect") == 0 ]] || fail "worker $round is counted among the dead"
+done
+((most >= 4)) || fail "it was noted by $most workers only"
+kill $stranger
+sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stranger'" >/dev/null
+process last ledger-worker
+wait $caller
+expect "$(<"$logs/reply")" status applied
+[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 0 && $(sql "SELECT count(*) FROM suspect") == 0 ]] || fail "it was taken for a killer"
+process_end last
 process_end relay

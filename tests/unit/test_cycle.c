@@ -393,6 +393,14 @@ static bool suspect(void *context, const struct uuid *digest, uint32_t *times, s
     return err_set(err, ERR_FATAL, "more suspects than messages");
 }
 
+static void give_back(void *context, const struct uuid *digest)
+{
+    (void)context;
+    for (uint32_t i = 0; i < MESSAGES; i++)
+        if (world.messages[i].notes > 0 && uuid_compare(&world.messages[i].noted, digest) == 0)
+            world.messages[i].notes--;
+}
+
 static void acquit(void *context, const struct uuid *digest)
 {
     (void)context;
@@ -412,6 +420,7 @@ static const struct cycle_io IO = {.fetch = fetch,
                                    .reject = reject,
                                    .ack = ack,
                                    .suspect = suspect,
+                                   .give_back = give_back,
                                    .acquit = acquit,
                                    .report = report};
 
@@ -657,6 +666,36 @@ static void a_deadly_message_takes_no_other_along(void **state)
     }
 }
 
+/* Process after process begins one of them, cannot decide it, and ends in good order. */
+static void what_is_given_back_alive_killed_nobody(void **state)
+{
+    enum { UNTIL_LOAD = 3 }; /* fetch, suspect, load */
+    struct err err = {0};
+    uint32_t taken;
+
+    (void)state;
+    world.knows = false;
+    begin();
+    for (uint32_t i = 0; i < MESSAGES; i++) world.messages[i].returns = 2;
+    for (uint32_t process = 0; process < 2 * CRASH_LIMIT; process++) {
+        struct cycle *cycle = new_cycle();
+        world.calls = 0;
+        world.fail_at = UNTIL_LOAD;
+        world.fail_for = 1;
+        assert_false(cycle_turn(cycle, 0, &taken, &err));
+        assert_int_equal(world.messages[0].notes, 1);
+        cycle_drop(cycle);
+        assert_int_equal(world.messages[0].notes, 0);
+        cycle_close(cycle);
+        lose_link();
+    }
+    world.fail_at = UINT32_MAX;
+    struct cycle *cycle = new_cycle();
+    settle_all(cycle, 0);
+    cycle_close(cycle);
+    check();
+}
+
 static int open_world(void **state)
 {
     struct err err = {0};
@@ -682,6 +721,7 @@ int main(void)
         cmocka_unit_test(keys_are_looked_up_where_repeats_are_about),
         cmocka_unit_test(what_hangs_on_a_key_is_decided_with_a_look),
         cmocka_unit_test(a_deadly_message_takes_no_other_along),
+        cmocka_unit_test(what_is_given_back_alive_killed_nobody),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }

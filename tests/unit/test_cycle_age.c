@@ -1,6 +1,7 @@
 /*
  * test_cycle_age.c - for how long what a worker holds has waited: which timestamps are believed,
- * that it grows while nothing can be decided, and that what is settled does not count.
+ * that it grows while nothing can be decided, and that what is settled does not count. And that a
+ * transaction's id is of the time when it is committed.
  */
 #include "base/clock.h"
 #include "tests/test.h"
@@ -15,6 +16,7 @@ static struct {
     struct delivery deliveries[DELIVERIES_MAX];
     uint32_t count, fetches;
     uint32_t commits_left; /* then they fail */
+    struct uuid id;        /* of the first, when it was tried last */
 } world;
 static struct names names;
 static struct cycle *cycle;
@@ -37,6 +39,7 @@ static bool fetch(void *context, uint32_t wait_ms, struct delivery *out, uint32_
 static bool load(void *context, struct batch *batch, struct err *error)
 {
     (void)context;
+    world.id = batch->works[0].id;
     batch->now_us = 1;
     return world.commits_left > 0 || err_set(error, ERR_RETRY, "away");
 }
@@ -47,6 +50,12 @@ static bool commit(void *context, const struct batch *batch, const struct outbox
     (void)context, (void)batch, (void)rows, (void)rows_count, (void)error;
     world.commits_left--;
     return true;
+}
+
+static uint32_t none(void *context)
+{
+    (void)context;
+    return 0;
 }
 
 static void ignore_batch(void *context, struct batch *batch)
@@ -77,7 +86,7 @@ static bool suspect(void *context, const struct uuid *digest, uint32_t *times, s
     return true;
 }
 
-static void acquit(void *context, const struct uuid *digest)
+static void ignore_digest(void *context, const struct uuid *digest)
 {
     (void)context, (void)digest;
 }
@@ -85,13 +94,15 @@ static void acquit(void *context, const struct uuid *digest)
 static const struct cycle_io io = {.fetch = fetch,
                                    .lookup = ignore_batch,
                                    .remember = ignore_batch,
+                                   .direct = none,
                                    .load = load,
                                    .commit = commit,
                                    .abandon = abandon,
                                    .ack = ack,
                                    .reject = ack,
                                    .suspect = suspect,
-                                   .acquit = acquit,
+                                   .give_back = ignore_digest,
+                                   .acquit = ignore_digest,
                                    .report = ignore_report};
 
 /* --- small steps ------------------------------------------------------------------------------ */
@@ -238,6 +249,38 @@ static void what_is_settled_does_not_count(void **state)
     assert_waited(0, 0, "none");
 }
 
+static int64_t ms_of(const struct uuid *id)
+{
+    int64_t ms = 0;
+
+    for (uint32_t i = 0; i < 6; i++) ms = ms << 8 | id->bytes[i]; /* RFC 9562, section 5.7 */
+    return ms;
+}
+
+/* The notary looks for new ones by their ids, and not far back. */
+static void an_id_is_of_when_it_is_committed(void **state)
+{
+    static const uint8_t body[] = {0x81, 0xa7, 'a', 'c', 'c', 'o', 'u', 'n', 't', 0xa1, 'a'};
+    struct properties_out out = {.type = TEXT_LITERAL("get_balance")};
+    struct delivery *delivery = &world.deliveries[0];
+    struct uuid first;
+
+    (void)state;
+    arrive(now_s(), false);
+    assert_true(properties_write(&out, &world.arena, &delivery->properties));
+    delivery->body = (struct bytes){body, sizeof body};
+    delivery->body_size = sizeof body;
+    assert_false(turn());
+    first = world.id;
+    assert_false(turn());
+    assert_int_equal(uuid_compare(&first, &world.id), 0);
+    clock_sleep_ms(2100);
+    int64_t before_ms = clock_wall_us() / 1000;
+    world.commits_left = 1;
+    assert_true(turn());
+    assert_in_range(ms_of(&world.id), before_ms, before_ms + 1000);
+}
+
 int main(void)
 {
 #define WITH_CYCLE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -247,6 +290,7 @@ int main(void)
         WITH_CYCLE(it_grows_while_nothing_can_be_decided),
         WITH_CYCLE(what_was_not_believed_is_not_believed_later),
         WITH_CYCLE(what_is_settled_does_not_count),
+        WITH_CYCLE(an_id_is_of_when_it_is_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,13 @@ static bool suspect(void *context, const struct uuid *digest, uint32_t *times, s
     return true;
 }
 
+static void give_back(void *context, const struct uuid *digest)
+{
+    (void)context;
+    for (uint32_t i = 0; i < COMMANDS; i++)
+        if (uuid_compare(&world.due[i].digest, digest) == 0) world.due[i].notes--;
+}
+
 static void acquit(void *context, const struct uuid *digest)
 {
     (void)context;
@@ -161,6 +168,7 @@ static const struct cycle_io IO = {.resolve = resolve,
                                    .commit = commit,
                                    .abandon = abandon,
                                    .suspect = suspect,
+                                   .give_back = give_back,
                                    .acquit = acquit,
                                    .report = report};
 
