@@ -102,7 +102,6 @@ static void forget(struct cycle *cycle)
 
 void cycle_drop(struct cycle *cycle)
 {
-    if (cycle == NULL) return;
     if (cycle->suspected && cycle->prepared > cycle->settled)
         cycle->io->give_back(cycle->io->context, &cycle->suspect);
     forget(cycle);
@@ -608,7 +607,10 @@ static bool decide_suspect(struct cycle *cycle, const struct incoming *incoming,
 
     if (!io->suspect(io->context, &digest, &times, err)) return false;
     bool ok = decide_some(cycle, incoming, 1, times > cycle->crash_limit, out, err);
-    (ok ? io->acquit : io->give_back)(io->context, &digest);
+    if (ok)
+        io->acquit(io->context, &digest);
+    else if (err->kind != ERR_FATAL) /* that ends the process, and may be this one's doing */
+        io->give_back(io->context, &digest);
     return ok;
 }
 

@@ -91,7 +91,7 @@ MUST_CHECK bool cycle_take(struct cycle *cycle, struct err *err);
  * believed (not of the future, at most 30 days old), else since it was taken; 0: none. */
 uint64_t cycle_oldest_us(const struct cycle *cycle);
 /* The broker has them again, or will have as soon as their connection is closed. A suspect among
- * them that was begun is given back: this process did not die over it. NULL is fine. */
+ * them that was begun is given back: not by a process that ends over it. */
 void cycle_drop(struct cycle *cycle);
 
 #endif

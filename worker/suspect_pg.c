@@ -11,7 +11,7 @@ static const struct statement BEGIN = {
     " RETURNING times"};
 static const struct statement GIVE_BACK = {
     "suspect_give_back",
-    "UPDATE suspect SET times = times - 1, process = CASE WHEN process = $2::uuid"
+    "UPDATE suspect SET times = greatest(times - 1, 0), process = CASE WHEN process = $2::uuid"
     "   THEN '00000000-0000-0000-0000-000000000000' ELSE process END WHERE digest = $1::uuid"};
 static const struct statement SETTLE = {"suspect_settle",
                                         "DELETE FROM suspect WHERE digest = $1::uuid"};

@@ -13,7 +13,8 @@
  * counts once. */
 MUST_CHECK bool suspect_begin(struct db *db, const struct uuid *process, const struct uuid *digest,
                               uint32_t *times, struct err *err);
-/* This process is alive and lets go of it: it counts no more, until it begins it again. */
+/* This process, which has begun it, is alive and lets go of it: it counts no more, until it begins
+ * it again. */
 MUST_CHECK bool suspect_give_back(struct db *db, const struct uuid *process,
                                   const struct uuid *digest, struct err *err);
 /* It is settled. What is forgotten here goes away with suspect_clean. */

@@ -68,6 +68,8 @@ struct worker {
     enum shard_state shards[SHARDS_MAX];
     struct survey survey;
     struct uuid process; /* this one, among those that may have died over a message */
+    struct uuid owed;    /* what it noted, and is to take back */
+    bool owes;
 };
 
 /* --- the cycle's edges ------------------------------------------------------------------- */
@@ -161,16 +163,26 @@ static bool io_suspect(void *context, const struct uuid *digest, uint32_t *times
     return true;
 }
 
-/* A note that stays counts this process among those that may have died. */
+/* A note that stays would count this process among those that may have died. */
+static bool give_back_owed(struct worker *worker, struct err *err)
+{
+    if (!worker->owes) return true;
+    worker->owes = !suspect_give_back(worker->db, &worker->process, &worker->owed, err);
+    return !worker->owes;
+}
+
+/* Now, or when the database is back: no other is begun before. */
 static void io_give_back(void *context, const struct uuid *digest)
 {
     struct worker *worker = context;
     struct err ignored = {0};
 
+    assert(!worker->owes);
+    worker->owed = *digest;
+    worker->owes = true;
     if (worker->db == NULL) return;
     query_abandon(worker->db);
-    if (db_usable(worker->db) && !suspect_give_back(worker->db, &worker->process, digest, &ignored))
-        query_abandon(worker->db);
+    if (db_usable(worker->db) && !give_back_owed(worker, &ignored)) query_abandon(worker->db);
 }
 
 /* A note that stays although its message is settled does no harm. */
@@ -249,7 +261,6 @@ bool worker_open(struct worker **out, const struct worker_settings *settings, st
 void worker_close(struct worker *worker)
 {
     if (worker == NULL) return;
-    cycle_drop(worker->cycle);
     consumer_close(worker->consumer);
     db_close(worker->db);
     cycle_close(worker->cycle);
@@ -561,7 +572,7 @@ static bool turn(struct worker *worker, struct err *err)
 {
     uint32_t taken = 0;
 
-    if (!connect_db(worker, err)) return false;
+    if (!connect_db(worker, err) || !give_back_owed(worker, err)) return false;
     if (!connect_consumer(worker, err)) return false;
     if (!cycle_holds(worker->cycle) && !balance_shards(worker, err)) return false;
     uint32_t wait_ms = worker->balance_at_ms == 0 ? 0 : WAIT_MS;
@@ -631,12 +642,22 @@ void worker_pause(struct worker *worker)
     }
 }
 
-bool worker_drain(struct worker *worker, struct err *err)
+/* What cannot be decided now is the broker's again when the connection ends. */
+static bool finish_batch(struct worker *worker, struct err *err)
 {
     uint32_t taken;
 
+    if (!cycle_holds(worker->cycle)) return true;
+    if (!give_back_owed(worker, err)) return false;
+    if (cycle_turn(worker->cycle, 0, &taken, err)) return true;
+    if (err->kind != ERR_FATAL) cycle_drop(worker->cycle);
+    return false;
+}
+
+bool worker_drain(struct worker *worker, struct err *err)
+{
     if (worker->consumer == NULL || worker->db == NULL) return true;
-    if (cycle_holds(worker->cycle) && !cycle_turn(worker->cycle, 0, &taken, err)) return false;
+    if (!finish_batch(worker, err)) return false;
     if (!end_consumer(worker, err)) return false;
     for (uint32_t i = 0; i < worker->names.shards; i++)
         if (worker->shards[i] == SHARD_OURS) worker->shards[i] = SHARD_LEFT;

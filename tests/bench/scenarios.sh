@@ -240,7 +240,7 @@ scenario_journal() {
 # Ten million rows, and then ten million accounts as well, beside an empty ledger. Not part of the default: it takes
 # some minutes to make them.
 scenario_large() {
-    local rows=${BENCH_ROWS:-10000000} many=${BENCH_LARGE_ACCOUNTS:-10000000} warm=${BENCH_WARM:-1000000} from=$SECONDS
+    local rows=${BENCH_ROWS:-10000000} many=${BENCH_LARGE_ACCOUNTS:-10000000} warm=${BENCH_WARM:-2000000} from=$SECONDS
     local seconds_max=3600 # it is asked for by name
     make_database large0
     in_database large0 open_accounts "$accounts"
@@ -249,7 +249,7 @@ scenario_large() {
     grow_journal large1 "$rows" "$accounts"
     note grow_journal_s $((SECONDS - from))
     in_database large1 warm_up rows_warm $((warm / 5))
-    begin_rounds "$repeats" 200
+    begin_rounds 9 200
     while more; do
         in_database large0 drain rows_0 $((2 * commands))
         in_database large1 drain rows_many $((2 * commands))
@@ -258,7 +258,7 @@ scenario_large() {
     grow_accounts large1 "$accounts" $((many - 1))
     note grow_accounts_s $((SECONDS - from))
     BENCH_ACCOUNTS=$many in_database large1 warm_up accounts_warm "$warm"
-    begin_rounds "$repeats" 200
+    begin_rounds 9 200
     while more; do
         in_database large0 drain accounts_few $((2 * commands))
         BENCH_ACCOUNTS=$many in_database large1 drain accounts_many $((2 * commands))

@@ -54,6 +54,14 @@ with pika.BlockingConnection(pika.URLParameters(os.environ["LEDGER_AMQP_URL"])) 
     assert properties.message_id == "deadly-key" and b"deadly" in body
 PYTHON
 
+echo "one over which each worker ends by itself"
+sql "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+         IF NEW.key = 'damaged' THEN RAISE EXCEPTION 'a page is damaged' USING ERRCODE = 'XX001'; END IF; RETURN NEW; END \$\$;
+     CREATE TRIGGER damage BEFORE INSERT ON journal FOR EACH ROW EXECUTE FUNCTION damage()"
+expect "$(ctl deposit a5 1 --key damaged --timeout 60000)" status failed error crashed_worker
+expect "$(ctl deposit a5 1 --key sound --timeout 60000)" status applied
+[[ $(sql "SELECT count(*) FROM suspect") == 0 ]] || fail "a suspect was not acquitted"
+sql "DROP TRIGGER damage ON journal"
 for name in first second; do process_end $name; done
 
 echo "one that seven workers cannot decide, and give back alive, killed nobody"
@@ -77,6 +85,6 @@ sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_na
 process last ledger-worker
 wait $caller
 expect "$(<"$logs/reply")" status applied
-[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 0 && $(sql "SELECT count(*) FROM suspect") == 0 ]] || fail "it was taken for a killer"
+[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 && $(sql "SELECT count(*) FROM suspect") == 0 ]] || fail "it was taken for a killer"
 process_end last
 process_end relay

@@ -393,12 +393,17 @@ static bool suspect(void *context, const struct uuid *digest, uint32_t *times, s
     return err_set(err, ERR_FATAL, "more suspects than messages");
 }
 
+/* Only what was begun, and once. */
 static void give_back(void *context, const struct uuid *digest)
 {
+    uint32_t i = 0;
+
     (void)context;
-    for (uint32_t i = 0; i < MESSAGES; i++)
-        if (world.messages[i].notes > 0 && uuid_compare(&world.messages[i].noted, digest) == 0)
-            world.messages[i].notes--;
+    while (i < MESSAGES &&
+           (world.messages[i].notes == 0 || uuid_compare(&world.messages[i].noted, digest) != 0))
+        i++;
+    assert_in_range(i, 0, MESSAGES - 1);
+    world.messages[i].notes--;
 }
 
 static void acquit(void *context, const struct uuid *digest)

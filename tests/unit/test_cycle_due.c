@@ -331,6 +331,27 @@ static void every_call_fails_in_turn(void **state)
     }
 }
 
+/* Process after process cannot decide them for now, and says so. */
+static void what_fails_alive_is_not_counted(void **state)
+{
+    enum { LOAD = 2 }; /* after the note of the first */
+    struct cycle *cycle = new_cycle();
+    struct decided decided;
+
+    (void)state;
+    begin();
+    for (uint32_t process = 0; process < 2 * CRASH_LIMIT; process++) {
+        world.calls = 0;
+        world.fail_at = LOAD;
+        assert_false(sweep(cycle, true, &decided));
+        assert_int_equal(world.due[0].notes, 0);
+    }
+    world.fail_at = 0;
+    assert_true(sweep(cycle, true, &decided));
+    check(NOBODY, RESULT_APPLIED);
+    cycle_close(cycle);
+}
+
 /* One process after the other dies over it: first with the others, then alone. */
 static void a_deadly_one_ends_unread(void **state)
 {
@@ -382,6 +403,7 @@ int main(void)
         cmocka_unit_test(what_the_database_refuses_ends_as_that),
         cmocka_unit_test(one_that_cannot_end_holds_its_account_up_alone),
         cmocka_unit_test(every_call_fails_in_turn),
+        cmocka_unit_test(what_fails_alive_is_not_counted),
         cmocka_unit_test(a_deadly_one_ends_unread),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
