@@ -4,6 +4,7 @@
 #   ledger_begin NAME            a fresh database and prefix
 #   process NAME PROGRAM         starts a process; its log is in $logs/NAME.log
 #   process_kill NAME SIGNAL     and process_end NAME [SECONDS], which fails when its exit code is not 0
+#   at_end                       a function of the test's, if there is one: called when it ends, however that is
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -34,6 +35,8 @@ ledger_begin() {
 ledger_end() {
     local code=$? name
     trap - EXIT
+    set +e
+    ! declare -F at_end >/dev/null || at_end
     for name in "${!pids[@]}"; do kill -KILL "${pids[$name]}" 2>/dev/null || true; done
     wait 2>/dev/null || true
     psql -X -q "$admin_url" -c "DROP DATABASE IF EXISTS ${LEDGER_DATABASE_URL##*/} WITH (FORCE)" || true

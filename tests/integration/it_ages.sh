@@ -40,17 +40,12 @@ def command(body, **properties):
 $1
 connection.close()"; }
 
-restore() { # whatever has failed: the servers are for the next test too
-    local code=$?
-    set +e
+at_end() { # whatever has failed: the servers are for the next test too
     "$servers" signal "$instance" rabbitmq CONT
     memory 0.4
-    (exit $code)
-    ledger_end
 }
 
 ledger_begin ages
-trap restore EXIT
 process relay ledger-relay
 process worker ledger-worker
 await_consuming worker

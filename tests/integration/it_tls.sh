@@ -53,13 +53,12 @@ postgres_shows() {
 shows() { # CERTIFICATE PORT MORE...: a server does, by now
     [[ $(openssl s_client -connect "127.0.0.1:$2" "${@:3}" </dev/null 2>/dev/null | openssl x509 -noout -serial) == "$(openssl x509 -noout -serial -in "$pki/$1.pem")" ]]
 }
-end_servers() {
+at_end() {
     LEDGER_DATABASE_URL=${admin_url%/*}/$database # as ledger_end knows it
     psql -X -q "$admin_url" -c "ALTER SYSTEM RESET ALL" -c "SELECT pg_reload_conf()" >/dev/null || true
     redis config set tls-port 0 >/dev/null || true
     end_rabbitmq >/dev/null 2>&1 || true
     rm -rf "$pki"
-    ledger_end
 }
 
 ledger_begin tls
@@ -67,7 +66,6 @@ database=${LEDGER_DATABASE_URL##*/}
 postgres_port=$(state_of postgres) redis_plain=$(state_of redis) amqp_plain=$(state_of rabbitmq)
 read -r redis_port amqp_right amqp_expired amqp_elsewhere amqp_mutual gateway_port < <(free_ports 6)
 make_certificates "$(psql -X -qAt "$admin_url" -c 'SHOW data_directory')"
-trap end_servers EXIT
 begin_rabbitmq & redis_shows right; postgres_shows right; wait $!
 
 # --- RabbitMQ
