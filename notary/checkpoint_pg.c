@@ -49,13 +49,15 @@ static const struct statement insert_all_accounts = {"checkpoint_all_accounts",
                                                      INSERT_ACCOUNTS("account")};
 
 /* $1: ids from this one on, $2: beyond this one, $3: how many. */
-static const struct statement unchained = {
-    "checkpoint_unchained",
-    "SELECT step.id, " ENTRY_COLUMNS "  FROM " ENTRY_UNCHAINED(
-        "id >= $1::uuid AND id > $2::uuid"
-        " AND NOT EXISTS (SELECT FROM checkpoint_leaf WHERE transaction = journal.id)"
-        " ORDER BY id LIMIT $3::int8) AS step") ENTRY_JOIN_OWN ENTRY_JOIN_OTHER
-    " ORDER BY step.id"};
+#define UNCHAINED(condition)                                                                       \
+    "SELECT step.id, " ENTRY_COLUMNS "  FROM " ENTRY_UNCHAINED(                                    \
+        condition "id >= $1::uuid AND id > $2::uuid"                                               \
+                  " AND NOT EXISTS (SELECT FROM checkpoint_leaf WHERE transaction = journal.id)"   \
+                  " ORDER BY id LIMIT $3::int8) AS step") ENTRY_JOIN_OWN ENTRY_JOIN_OTHER          \
+        " ORDER BY step.id"
+static const struct statement unchained = {"checkpoint_unchained", UNCHAINED("")};
+static const struct statement unchained_imported = {"checkpoint_imported",
+                                                    UNCHAINED("import IS NOT NULL AND ")};
 static const struct statement insert_unchained = {
     "checkpoint_insert_unchained",
     "INSERT INTO checkpoint_leaf (checkpoint, position, transaction, content)"
@@ -213,7 +215,8 @@ static bool insert_page(struct maker *maker, const PGresult *rows, struct err *e
     return run(maker->db, &insert_unchained, params, 4, NULL, err);
 }
 
-static bool add_unchained(struct maker *maker, struct err *err)
+static bool add_unchained(struct maker *maker, const struct statement *which,
+                          const struct uuid *since, struct err *err)
 {
     uint8_t most[CHAIN_NUMBER_SIZE];
     struct uuid beyond = {0};
@@ -221,11 +224,11 @@ static bool add_unchained(struct maker *maker, struct err *err)
 
     (void)chain_number(most, UNCHAINED_PAGE);
     while (more) {
-        const struct param params[] = {{maker->since.bytes, sizeof maker->since.bytes},
+        const struct param params[] = {{since->bytes, sizeof since->bytes},
                                        {beyond.bytes, sizeof beyond.bytes},
                                        {most, sizeof most}};
         PGresult *rows;
-        if (!query_one(maker->db, &unchained, params, 3, &rows, err)) return false;
+        if (!query_one(maker->db, which, params, 3, &rows, err)) return false;
         int count = PQntuples(rows);
         more = count == UNCHAINED_PAGE;
         if (count > 0) beyond = cell_uuid(rows, count - 1, 0);
@@ -234,6 +237,15 @@ static bool add_unchained(struct maker *maker, struct err *err)
         if (!ok) return false;
     }
     return true;
+}
+
+/* What was imported happened at any time: a full look goes through all of it. */
+static bool add_movements(struct maker *maker, bool full, struct err *err)
+{
+    static const struct uuid first = {{0}};
+
+    return add_unchained(maker, &unchained, &maker->since, err) &&
+           (!full || add_unchained(maker, &unchained_imported, &first, err));
 }
 
 static bool hash_leaf(const PGresult *row, struct sha256 *leaf, struct err *err)
@@ -322,7 +334,7 @@ static bool append_event(struct maker *maker, struct err *err)
 static bool make(struct maker *maker, bool full, bool *made, struct err *err)
 {
     if (!run(maker->db, &begin, NULL, 0, NULL, err) || !find_last(maker, full, err) ||
-        !add_accounts(maker, full, err) || !add_unchained(maker, err))
+        !add_accounts(maker, full, err) || !add_movements(maker, full, err))
         return false;
     *made = maker->checkpoint->leaves > 0;
     if (!*made) return run(maker->db, &rollback, NULL, 0, NULL, err);
