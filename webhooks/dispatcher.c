@@ -340,12 +340,13 @@ static bool is_idle(const struct dispatcher *dispatcher)
     return dispatcher->jobs == NULL && dispatcher->feeds == NULL && dispatcher->receipts == NULL;
 }
 
-/* Waits for posts; without any for confirms, or for the broker to take messages again. */
+/* Waits for posts; without any for confirms, or for the broker to take messages again. What is
+ * under way comes first: new events take all the room that there is. */
 static bool work(struct dispatcher *dispatcher, struct err *err)
 {
     uint32_t wait_ms = posts_in_flight(dispatcher->posts) > 0 ? BUSY_MS : 0;
 
-    if (!feeds_turn(dispatcher, err) || !jobs_turn(dispatcher, wait_ms, err)) return false;
+    if (!jobs_turn(dispatcher, wait_ms, err) || !feeds_turn(dispatcher, err)) return false;
     bool waits = posts_in_flight(dispatcher->posts) == 0 && !is_idle(dispatcher);
     return receipts_turn(dispatcher, waits ? BUSY_MS : 0, err) &&
            (clock_monotonic_ms() < dispatcher->flush_due_ms || attempts_flush(dispatcher, err));
