@@ -21,6 +21,7 @@ struct fill_line {
     bool has_leg;              /* the refusal is that of one of its legs */
     uint32_t leg;
     bool repeated;
+    bool told; /* that it is refused: once, however often it is tried */
 };
 
 struct fill {

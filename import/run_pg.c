@@ -39,7 +39,6 @@ struct import {
     struct source source;
     struct progress progress;
     struct backoff backoff;
-    uint64_t told_up_to; /* position: refused lines before it were told */
     uint32_t batches;
     bool stopped;
     struct fill fills[2];
@@ -102,7 +101,6 @@ static bool find_progress(struct import *import, struct err *err)
     if (!progress_begin(import->db, import->options->name, &import->progress, err) ||
         !check_same(import, &wanted, err))
         return false;
-    import->told_up_to = import->progress.position;
     return import->progress.position == 0 ||
            source_seek(&import->source, import->progress.position, import->progress.line, err);
 }
@@ -186,13 +184,13 @@ static void reason_of(const struct fill_line *line, char reason[static REASON_SI
         (void)snprintf(reason, REASON_SIZE, "%s: %s", word, sentence);
 }
 
-static bool tell_refused(struct import *import, const struct fill_line *line, struct err *err)
+static bool tell_refused(struct import *import, struct fill_line *line, struct err *err)
 {
     const struct import_options *options = import->options;
     const struct source_line *source = &line->source;
     char reason[REASON_SIZE];
 
-    if (source->position < import->told_up_to) return true;
+    if (line->told) return true;
     uint8_t *raw = malloc(source->size);
     if (raw == NULL) return err_set(err, ERR_FATAL, "could not import: out of memory");
     reason_of(line, reason);
@@ -204,7 +202,7 @@ static bool tell_refused(struct import *import, const struct fill_line *line, st
     bool ok = source_again(&import->source, source->position, source->size, raw, err) &&
               options->refused(options->context, &refused, err);
     free(raw);
-    import->told_up_to = source->position + source->size;
+    line->told = ok;
     return ok;
 }
 

@@ -6,9 +6,9 @@ cd "$(dirname "$0")/../.." || exit 1
 source tests/whole.sh
 
 kills=${LEDGER_IMPORT_KILLS:-8}
-lines=${LEDGER_IMPORT_LINES:-60000}
+lines=${LEDGER_IMPORT_LINES:-120000}
 files=$(mktemp -d)
-trap 'rm -rf "$files"; ledger_end' EXIT
+at_end() { rm -rf "$files"; psql -X -q "$admin_url" -c "DROP ROLE IF EXISTS import_$$"; }
 
 say() { echo "$*"; }
 import() { "$bin/ledgerctl" import "$@"; }
@@ -27,7 +27,6 @@ state() { sql "SELECT md5(string_agg(row::text, ' ' ORDER BY row::text)) FROM (
     SELECT account || ' ' || delta FROM account_delta UNION ALL SELECT id::text FROM outbox) AS rows"; }
 
 ledger_begin import
-trap 'rm -rf "$files"; ledger_end' EXIT
 
 say "both formats; what comes of them"
 cat >"$files/accounts.csv" <<'END'
@@ -91,7 +90,6 @@ say "the example of docs/import.md, by a login that may do no more than it must,
 awk -v to="$files/" '/^```csv/ { file = to (n++ == 0 ? "d-accounts.csv" : "d-past.csv"); next } /^```json/ { file = to "d-past.jsonl"; next }
     /^```/ { file = "" } file { print >file }' docs/import.md
 psql -X -q "$admin_url" -c "CREATE ROLE import_$$ LOGIN PASSWORD 'import' IN ROLE ledger_worker, ledger_reader"
-trap 'rm -rf "$files"; psql -X -q "$admin_url" -c "DROP ROLE IF EXISTS import_$$"; ledger_end' EXIT
 "$bin/ledgerctl" policy allow nobody get_balance nothing >/dev/null # and nobody else anything: but an operator is not asked
 "$bin/ledgerctl" policy enable >/dev/null
 LEDGER_DATABASE_URL=postgresql://import_$$:import@${LEDGER_DATABASE_URL#*@} \
@@ -161,6 +159,14 @@ is "nothing is left of them" "SELECT count(*) FROM journal WHERE key IN ('k-2', 
 sed -i 's/"a""b"/ada/; s/nobody/ada/; s/9999/2/' "$files/rejects.csv"
 import "$files/rejects.csv" >"$files/out"
 grep -q '3 lines: 3 applied, 0 repeated, 0 refused' "$files/out" || fail "rejects, mended: $(cat "$files/out")"
+say "what the database refuses is among the rejects too, with what is refused behind it"
+sql "ALTER TABLE journal ADD CONSTRAINT poison CHECK (key <> 'poison')"
+{ echo "$head"; echo 'deposit,ada,,,1,,,,p-1'; echo 'deposit,ada,,,1,,,,poison'; echo 'withdraw,ada,,,9999,,,,p-3'; echo 'withdraw,ada,,,1,,,,p-4'; } >"$files/poison.csv"
+import "$files/poison.csv" --keep-going --rejects "$files/poisoned.csv" --no-verify >"$files/out" 2>"$files/err"
+[[ $(sort "$files/poisoned.csv") == "$(sed '2d;5d' "$files/poison.csv" | sort)" ]] || fail "rejects: $(cat "$files/poisoned.csv")"
+grep -q '4 lines: 2 applied, 0 repeated, 2 refused' "$files/out" || fail "not two: $(cat "$files/out")"
+sql "ALTER TABLE journal DROP CONSTRAINT poison"
+
 before=$(state)
 refuses 1 'some.csv:3: idempotency_key_reused' --check "$files/some.csv" --name again --rejects "$files/check.csv"
 [[ $(wc -l <"$files/check.csv") == 4 && $(state) == "$before" ]] || fail "a check of what is refused"
@@ -182,6 +188,13 @@ ctl deposit live 100000 >/dev/null
 { i=0; while [[ ! -e $files/stop ]]; do ctl transfer live "m-$((i % 7))" 0.01 --key "live-$i" >/dev/null; i=$((i + 1)); done; echo "$i" >"$files/live"; } &
 pids[caller]=$!
 line() { sql "SELECT coalesce(max(line), 0) FROM import WHERE name = 'moves.csv'"; }
+"$bin/ledgerctl" import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>"$files/err" &
+pid=$! code=0
+until_true 20 "it goes on" eval '(($(line) > 0))'
+kill -TERM $pid
+wait $pid || code=$?
+[[ $code == 5 ]] || fail "a stop: code $code"
+grep -q 'stopped at .*moves.csv:[0-9]*; run it again' "$files/err" || fail "a stop: $(cat "$files/err")"
 met=0
 for ((i = 1; i <= kills; i++)); do
     before=$(line) code=0
@@ -194,13 +207,6 @@ for ((i = 1; i <= kills; i++)); do
     [[ $code != 137 ]] || met=$((met + 1))
 done
 ((met == kills)) || fail "$met of $kills kills met it: $(cat "$files/out")"
-"$bin/ledgerctl" import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>"$files/err" &
-pid=$! code=0
-until_true 20 "it goes on" eval '(($(line) > 0))'
-kill -TERM $pid
-wait $pid || code=$?
-[[ $code == 5 ]] || fail "a stop: code $code"
-grep -q 'stopped at .*moves.csv:[0-9]*; run it again' "$files/err" || fail "a stop: $(cat "$files/err")"
 say "$(line) lines were done when it had died for the last time"
 import "$files/moves.csv" --keep-going --no-verify >"$files/out" 2>"$files/err" || fail "it does not go on: $(cat "$files/err")"
 touch "$files/stop"
