@@ -65,6 +65,20 @@ uint32_t act_step(struct act *act, uint32_t count)
     return count;
 }
 
+/* Those that were asked for by their ids. */
+static enum exit_code all_found(const struct act *act)
+{
+    const struct tool *tool = act->tool;
+    uint64_t asked = tool->filter.ids_count;
+
+    if (tool->limit > 0 && tool->limit < asked) asked = tool->limit;
+    if (act->listed >= asked) return EXIT_DONE;
+    return complain(EXIT_FAILED,
+                    "%" PRIu64 " of %" PRIu64
+                    " letters are not in the queue; list shows those that are",
+                    asked - act->listed, asked);
+}
+
 enum exit_code act_end(struct act *act, struct audit *audit, bool ok, const char *done_word,
                        struct err *err)
 {
@@ -72,7 +86,7 @@ enum exit_code act_end(struct act *act, struct audit *audit, bool ok, const char
     struct err ending = {0};
     char note[ERR_TEXT_SIZE + 64];
 
-    if (act->operation == 0) return ok ? EXIT_DONE : complain_err(err);
+    if (act->operation == 0) return ok ? all_found(act) : complain_err(err);
     (void)snprintf(note, sizeof note, "%s%s%" PRIu64 " skipped", ok ? "" : err->text,
                    ok ? "" : "; ", act->skipped);
     enum operation_state state = !ok       ? OPERATION_FAILED
@@ -86,7 +100,8 @@ enum exit_code act_end(struct act *act, struct audit *audit, bool ok, const char
                       act->operation, act->done, done_word, act->skipped,
                       stopped ? "; stopped before the end" : "");
     if (!ok) return complain_err(err);
-    return stopped ? EXIT_STOPPED : act->skipped > 0 ? EXIT_FAILED : EXIT_DONE;
+    if (stopped) return EXIT_STOPPED;
+    return act->skipped > 0 ? EXIT_FAILED : all_found(act);
 }
 
 /* --- publishing -------------------------------------------------------------------------- */

@@ -69,6 +69,7 @@ struct walk {
     struct arena arena;   /* reset before each page */
     uint64_t seen, total; /* letters so far, and at the beginning */
     uint32_t oversized;   /* letters too large to be read here */
+    uint32_t younger;     /* and those that died after until_us */
     bool enough;
     int64_t until_us;                    /* what died later is not ours: it came while we act */
     struct letter letters[PAGE_LETTERS]; /* that match */

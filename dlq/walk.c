@@ -51,7 +51,10 @@ static void read_page(struct walk *walk, uint32_t count, uint32_t *matching)
         }
         letter_read(walk->tool->codec, delivery->routing_key, delivery->properties, delivery->body,
                     &walk->arena, letter);
-        if (letter->last_death_us > walk->until_us) continue;
+        if (letter->last_death_us > walk->until_us) {
+            walk->younger++;
+            continue;
+        }
         if (!filter_matches(&walk->tool->filter, letter, walk->until_us)) continue;
         walk->tags[(*matching)++] = delivery->tag;
     }
@@ -77,7 +80,7 @@ bool walk_run(struct walk *walk, walk_page page, void *context, struct err *err)
 
     browse_drop(walk);
     walk->seen = 0;
-    walk->oversized = 0;
+    walk->oversized = walk->younger = 0;
     walk->enough = false;
     if (!browse_open(&walk->browse, &options, err)) return false;
     walk->total = browse_total(walk->browse);
@@ -94,6 +97,9 @@ bool walk_run(struct walk *walk, walk_page page, void *context, struct err *err)
     if (walk->oversized > 0)
         (void)complain(EXIT_DONE, "%u letters of over %d MiB were left alone", walk->oversized,
                        LETTER_BODY_MAX >> 20);
+    if (walk->younger > 0)
+        (void)complain(EXIT_DONE, "%u letters died after this began, by the clock here: left alone",
+                       walk->younger);
     struct browse *browse = walk->browse;
     walk->browse = NULL;
     return browse_finish(browse, err);

@@ -29,7 +29,8 @@ static const struct kind {
     {"gateway", "^amq\\.gen-.*$", "^(%s\\.commands|amq\\.gen-.*)$", "^(%s\\.events|amq\\.gen-.*)$"},
     {"webhooks", "^%s\\.webhooks(\\..*)?$", "^(%s\\.(dlx|webhooks(\\..*)?)|amq\\.default)$",
      "^%s\\.(events|webhooks(\\..*)?)$"},
-    {"operator", "^%s\\.(dlx|dlq)$", "^%s\\.(commands|dlq)$", "^%s\\.(dlx|dlq)$"},
+    {"operator", "^%s\\.(dlx|dlq(\\.watch\\..*)?)$", "^%s\\.(commands|dlx|dlq(\\.watch\\..*)?)$",
+     "^%s\\.(dlx|dlq(\\.watch\\..*)?)$"},
 };
 /* Replies come by direct reply-to, which needs no right and is nobody else's. */
 static const struct kind CALLER = {"caller", "^$", "^%s\\.commands$", "^$"};

@@ -9,7 +9,7 @@ ledger_begin roles
 owner_url=$LEDGER_DATABASE_URL owner_amqp=$LEDGER_AMQP_URL prefix=$LEDGER_PREFIX
 folder=$(mktemp -d)
 broker() { "$servers" rabbitmqctl "$instance" -q "$@"; }
-clean() {
+at_end() {
     local user
     for user in worker relay notary gateway webhooks operator reader; do
         psql -X -q "$owner_url" -c "DROP OWNED BY \"$prefix-$user\"" -c "DROP ROLE \"$prefix-$user\"" 2>/dev/null
@@ -17,7 +17,6 @@ clean() {
     for user in $prefix-{worker,relay,gateway,webhooks,operator} "$prefix.shop"; do broker delete_user "$user"; done
     rm -rf "$folder"
 } >/dev/null 2>&1
-trap 'code=$?; set +e; clean; (exit $code); ledger_end' EXIT
 
 echo "logins are made from files, twice, and no password is shown or sent"
 mkdir "$folder/callers"
@@ -70,6 +69,18 @@ answers 401 none || fail "without a key: $(cat "$logs/answer")"
 sql "ALTER TABLE journal ADD CONSTRAINT poison CHECK (key NOT LIKE 'dead-%')"
 expect "$(shop withdraw ada 1 --key dead-1)" status failed
 until_true 20 "its dead letter" eval '[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 ]]'
+as operator "$bin/ledger-dlq" watch --output json >"$logs/watch.log" 2>&1 & pids[watch]=$!
+watches() { broker list_queues name | grep -q "^$prefix.dlq.watch"; }
+until_true 20 "the operator's own queue" watches
+expect "$(shop withdraw ada 1 --key dead-2)" status failed
+until_true 20 "the operator sees it" grep -q dead-2 "$logs/watch.log"
+kill "${pids[watch]}"; wait "${pids[watch]}" || true; unset 'pids[watch]'
+as operator "$bin/ledger-dlq" drop --key dead-2 --yes --export "$folder/dropped" >"$logs/drop.log" 2>&1 || fail "$(cat "$logs/drop.log")"
+[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 ]] || fail "not dropped"
+as operator "$bin/ledger-dlq" import "$folder/dropped" >"$logs/import-letters.log" 2>&1 || fail "$(cat "$logs/import-letters.log")"
+until_true 5 "brought back" eval '[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 2 ]]'
+as operator "$bin/ledger-dlq" replay no-such-letter >"$logs/replay.log" 2>&1 && fail "a letter that is not there was replayed"
+grep -q '1 of 1 letters are not in the queue' "$logs/replay.log" || fail "$(cat "$logs/replay.log")"
 sql "ALTER TABLE journal DROP CONSTRAINT poison"
 as operator "$bin/ledger-dlq" replay --all --reason 'the constraint is gone' >"$logs/replay.log" 2>&1 || fail "$(cat "$logs/replay.log")"
 until_true 20 "its outcome" eval '[[ $(sql "SELECT count(*) FROM journal WHERE key = '\''dead-1'\''") == 1 ]]'
