@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { CONNECT_MS = 5000 };
+enum { CONNECT_MS = 5000, REBASE_ANSWER_MS = 3600 * 1000 /* each row of the outbox is changed */ };
 
 bool open_db(const struct options *options, uint32_t answer_ms, struct db **db, struct err *err)
 {
@@ -46,7 +46,7 @@ enum exit_code run_rebase(const struct options *options, const char *verb, char 
     bool ok;
 
     (void)verb;
-    ok = open_db(options, CONNECT_MS, &db, &err) && migrate_check(db, &err) &&
+    ok = open_db(options, REBASE_ANSWER_MS, &db, &err) && migrate_check(db, &err) &&
          outbox_rebase(db, arguments[0], options->from_start, &err);
     db_close(db);
     if (!ok) return complain_err(&err);

@@ -309,6 +309,14 @@ static int parse_options(int argc, char **argv)
     return code;
 }
 
+static enum exit_code run(const struct verb *verb, char **arguments)
+{
+    enum exit_code code = verb->run(&options, verb->name, arguments);
+
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != EXIT_DONE) return code;
+    return complain(EXIT_FAILED, "could not write to standard output: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     struct err err = {0};
@@ -327,7 +335,7 @@ int main(int argc, char **argv)
         if (count < VERBS[i].least || count > VERBS[i].most)
             return (int)complain(EXIT_USAGE, "usage: ledgerctl %s %s", VERBS[i].name,
                                  VERBS[i].arguments);
-        return (int)VERBS[i].run(&options, VERBS[i].name, argv + optind + 1);
+        return (int)run(&VERBS[i], argv + optind + 1);
     }
     return (int)complain(EXIT_USAGE, "no such verb: %s; see --help", argv[optind]);
 }

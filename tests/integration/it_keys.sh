@@ -40,6 +40,8 @@ print(sorted((k["caller"], k["scope"], k["state"]) for k in json.load(sys.stdin)
 
 echo "mistakes are said"
 code() { local code=0; "$@" >/dev/null 2>&1 || code=$?; echo $code; }
+"$bin/ledgerctl" key add lost --scope read >/dev/full 2>"$logs/full.err" && fail "a key that nobody got is none"
+grep -q 'could not write to standard output: No space left' "$logs/full.err" || fail "$(cat "$logs/full.err")"
 [[ $(code key add 'two words') == 2 && $(code key add shop --scope all) == 2 && $(code key add shop --expires-in 0) == 2 ]] ||
     fail "a mistake was taken"
 [[ $(code key help) == 2 && $(code key rotate 0000000000000000) == 1 && $(code key revoke none) == 1 ]] || fail "wrong codes"
