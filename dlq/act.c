@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 enum { WINDOW = PAGE_LETTERS, CONFIRM_WAIT_MS = 100, STEPS_A_SECOND = 4, SCRATCH_SIZE = 128 << 20 };
 
@@ -21,7 +22,8 @@ bool act_chosen(struct tool *tool, int count, char **arguments, struct err *err)
             return err_set(err, ERR_FATAL, "ids, or a filter, or --all: one of them");
         tool->filter.ids = (const char *const *)arguments;
         tool->filter.ids_count = (uint32_t)count;
-        return true;
+        tool->met = calloc((size_t)count, sizeof *tool->met);
+        return tool->met != NULL || err_set(err, ERR_FATAL, "could not begin: out of memory");
     }
     if (tool->all == (filter[0] == '\0')) return true;
     if (tool->all) return err_set(err, ERR_FATAL, "a filter, or --all: one of them");
@@ -38,6 +40,8 @@ void act_close(struct act *act)
 {
     publisher_close(act->publisher);
     arena_close(&act->scratch);
+    free(act->tool->met);
+    act->tool->met = NULL;
 }
 
 bool act_begin(struct act *act, struct audit *audit, struct err *err)
@@ -65,18 +69,17 @@ uint32_t act_step(struct act *act, uint32_t count)
     return count;
 }
 
-/* Those that were asked for by their ids. */
+/* Those that were asked for by their ids; but a limit ends the walk before it has met all. */
 static enum exit_code all_found(const struct act *act)
 {
     const struct tool *tool = act->tool;
-    uint64_t asked = tool->filter.ids_count;
+    uint32_t missing = 0;
 
-    if (tool->limit > 0 && tool->limit < asked) asked = tool->limit;
-    if (act->listed >= asked) return EXIT_DONE;
-    return complain(EXIT_FAILED,
-                    "%" PRIu64 " of %" PRIu64
-                    " letters are not in the queue; list shows those that are",
-                    asked - act->listed, asked);
+    if (tool->limit > 0 && act->listed >= tool->limit) return EXIT_DONE;
+    for (uint32_t i = 0; i < tool->filter.ids_count; i++) missing += !tool->met[i];
+    if (missing == 0) return EXIT_DONE;
+    return complain(EXIT_FAILED, "%u of %u letters are not in the queue; list shows those that are",
+                    missing, tool->filter.ids_count);
 }
 
 enum exit_code act_end(struct act *act, struct audit *audit, bool ok, const char *done_word,
@@ -86,7 +89,8 @@ enum exit_code act_end(struct act *act, struct audit *audit, bool ok, const char
     struct err ending = {0};
     char note[ERR_TEXT_SIZE + 64];
 
-    if (act->operation == 0) return ok ? all_found(act) : complain_err(err);
+    if (act->operation == 0)
+        return !ok ? complain_err(err) : stopped ? EXIT_STOPPED : all_found(act);
     (void)snprintf(note, sizeof note, "%s%s%" PRIu64 " skipped", ok ? "" : err->text,
                    ok ? "" : "; ", act->skipped);
     enum operation_state state = !ok       ? OPERATION_FAILED

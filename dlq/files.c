@@ -153,9 +153,9 @@ enum exit_code run_drop(struct tool *tool, int count, char **arguments)
               walk_run(walk, drop_page, &act, &err);
     ok = file_close(&act, ok, &err);
     enum exit_code code = act_end(&act, walk == NULL ? NULL : walk->audit, ok, "dropped", &err);
-    if (code == EXIT_DONE && acts && !tool->quiet)
+    if (act.done > 0 && !tool->quiet)
         (void)fprintf(stderr, "they are in %s; import brings them back\n", tool->file);
-    if (code == EXIT_DONE && !acts)
+    if (ok && !acts)
         (void)fprintf(stderr, "%" PRIu64 " letters; nothing was dropped%s\n", act.listed,
                       tool->yes ? "" : ": --yes does it");
     if (code == EXIT_DONE && !acts && !tool->dry_run) code = EXIT_USAGE;

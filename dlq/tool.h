@@ -28,6 +28,7 @@ struct tool {
     struct names names;
     enum output output;
     struct filter filter;
+    bool *met; /* which of filter.ids are in the queue; NULL: nobody asks */
     const char *who, *why;
     const char *file; /* --export of drop; the argument of export and import */
     uint32_t by;      /* stats_by */

@@ -7,6 +7,7 @@
 #include "dlq/tool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool take_turn(struct walk *walk, bool to_act, struct err *err)
 {
@@ -39,6 +40,12 @@ bool walk_open(struct walk **out, struct tool *tool, bool to_act, struct err *er
     return arena_open(&walk->arena, TOOL_ARENA_SIZE, err) && take_turn(walk, to_act, err);
 }
 
+static void note_met(struct tool *tool, const struct letter *letter)
+{
+    for (uint32_t i = 0; tool->met != NULL && i < tool->filter.ids_count; i++)
+        tool->met[i] = tool->met[i] || strcmp(tool->filter.ids[i], letter->id) == 0;
+}
+
 static void read_page(struct walk *walk, uint32_t count, uint32_t *matching)
 {
     *matching = 0;
@@ -56,6 +63,7 @@ static void read_page(struct walk *walk, uint32_t count, uint32_t *matching)
             continue;
         }
         if (!filter_matches(&walk->tool->filter, letter, walk->until_us)) continue;
+        note_met(walk->tool, letter);
         walk->tags[(*matching)++] = delivery->tag;
     }
 }

@@ -647,8 +647,8 @@ static bool finish_batch(struct worker *worker, struct err *err)
 {
     uint32_t taken;
 
-    if (!cycle_holds(worker->cycle)) return true;
     if (!give_back_owed(worker, err)) return false;
+    if (!cycle_holds(worker->cycle)) return true;
     if (cycle_turn(worker->cycle, 0, &taken, err)) return true;
     if (err->kind != ERR_FATAL) cycle_drop(worker->cycle);
     return false;

@@ -69,12 +69,13 @@ answers 401 none || fail "without a key: $(cat "$logs/answer")"
 sql "ALTER TABLE journal ADD CONSTRAINT poison CHECK (key NOT LIKE 'dead-%')"
 expect "$(shop withdraw ada 1 --key dead-1)" status failed
 until_true 20 "its dead letter" eval '[[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 ]]'
-as operator "$bin/ledger-dlq" watch --output json >"$logs/watch.log" 2>&1 & pids[watch]=$!
+watch_letters() { "$bin/ledger-dlq" watch --output json >"$logs/watch.log" 2>&1 & pids[watch]=$!; }
+as operator watch_letters
 watches() { broker list_queues name | grep -q "^$prefix.dlq.watch"; }
 until_true 20 "the operator's own queue" watches
 expect "$(shop withdraw ada 1 --key dead-2)" status failed
 until_true 20 "the operator sees it" grep -q dead-2 "$logs/watch.log"
-kill "${pids[watch]}"; wait "${pids[watch]}" || true; unset 'pids[watch]'
+process_end watch
 as operator "$bin/ledger-dlq" drop --key dead-2 --yes --export "$folder/dropped" >"$logs/drop.log" 2>&1 || fail "$(cat "$logs/drop.log")"
 [[ $(queue_depth "$LEDGER_PREFIX.dlq") == 1 ]] || fail "not dropped"
 as operator "$bin/ledger-dlq" import "$folder/dropped" >"$logs/import-letters.log" 2>&1 || fail "$(cat "$logs/import-letters.log")"

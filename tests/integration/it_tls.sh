@@ -54,6 +54,7 @@ shows() { # CERTIFICATE PORT MORE...: a server does, by now
     [[ $(openssl s_client -connect "127.0.0.1:$2" "${@:3}" </dev/null 2>/dev/null | openssl x509 -noout -serial) == "$(openssl x509 -noout -serial -in "$pki/$1.pem")" ]]
 }
 at_end() {
+    [[ -n ${pki:-} ]] || return # it has not begun
     LEDGER_DATABASE_URL=${admin_url%/*}/$database # as ledger_end knows it
     psql -X -q "$admin_url" -c "ALTER SYSTEM RESET ALL" -c "SELECT pg_reload_conf()" >/dev/null || true
     redis config set tls-port 0 >/dev/null || true
